@@ -12,7 +12,7 @@
 #define HANSE_PARAMETERS_MAX ((uint64_t)1 << 33)     /* float32 of one model: 32 GiB */
 
 typedef struct hanse_tensor {
-    char name[HANSE_TENSOR_NAME_MAX + 1]; /* printable ASCII, unique in its layout */
+    char name[HANSE_TENSOR_NAME_MAX + 1]; /* printable ASCII without space, quote and backslash; unique */
     size_t dims[HANSE_DIMS_MAX];          /* [dims_count], each >= 1 */
     size_t dims_count;                    /* 1..HANSE_DIMS_MAX */
     size_t offset;                        /* of its first float, in floats */
