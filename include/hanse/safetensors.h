@@ -22,7 +22,7 @@ typedef struct hanse_model_meta {
 /* ---- writing ---- */
 typedef struct hanse_model_writer hanse_model_writer;
 
-/* Start PATH.tmp-PID-N beside `path`, header written. Nothing is seen at `path` before the commit.
+/* Start a temporary file beside `path`, header written. Nothing is seen at `path` before the commit.
  *   sync  fsync file and folder at the commit: for everything that must survive a power cut
  *   out   owned by the caller on success, see hanse_model_writer_free()
  * Errors: IO, FULL, NOMEM, SHAPE (no tensors). */
@@ -61,6 +61,9 @@ HANSE_MUST_CHECK hanse_rc hanse_model_open(hanse_model_file *out, const char *pa
 /* Read values [first, first+count). Thread-safe. Errors: USAGE (range), IO, CORRUPT (file shrank). */
 HANSE_MUST_CHECK hanse_rc hanse_model_read(const hanse_model_file *file, size_t first, float *values, size_t count, hanse_err *err);
 void hanse_model_close(hanse_model_file *file); /* fd -1 afterwards; a zeroed struct with fd -1 is allowed */
+
+/* Tests: let the k-th open, read, write or rename of this file from now fail with an IO error; negative switches this off. */
+void hanse_model_fail_at(long countdown);
 
 /* The header alone, for tests and fuzzers: `json` is the header text, `data_len` the bytes of data behind it. Fills layout and meta. */
 HANSE_MUST_CHECK hanse_rc hanse_model_header_parse(hanse_bytes json, uint64_t data_len, hanse_layout *layout, hanse_model_meta *meta,
