@@ -1,6 +1,6 @@
 /* model_root.h - the identity of a model file: SHA-256("hanse1/model" 00, size u64 big-endian, digests of its 1 MiB chunks in order).
  *
- * docs/wire.md#models. Incremental: a receiver checks chunk by chunk and has the root at the end. */
+ * docs/wire.md#models. Chunk digests are SHA-256 of the chunk's bytes; a receiver checks each on arrival and keeps them for the root. */
 #ifndef HANSE_MODEL_ROOT_H
 #define HANSE_MODEL_ROOT_H
 
