@@ -2,7 +2,7 @@
  *
  * One table serves the parser, the messages, `--help` and the documentation. Unknown, repeated and missing keys and
  * values out of range are errors "FILE:LINE: key: what, what is allowed". Of YAML only maps, lists and scalars of one
- * document are taken: no anchors, aliases, tags. Pure: parses from memory, so a fuzzer shares it.
+ * document are taken: no anchors, aliases, tags; no deeper than the table itself. Pure: parses from memory, so a fuzzer shares it.
  *
  *     static const hanse_config_field fields[] = {
  *         {.key = "name", .kind = HANSE_CONFIG_NAME, .required = true, HANSE_CONFIG_AT(settings, name), .help = "..."},
@@ -16,7 +16,6 @@
 #include "hanse/bytes.h"
 
 #define HANSE_CONFIG_TEXT_MAX ((size_t)1 << 20) /* bytes of YAML */
-#define HANSE_CONFIG_DEPTH_MAX 8                /* maps and lists inside each other */
 
 typedef enum hanse_config_kind {
     HANSE_CONFIG_BOOL,     /* bool: true, false */
@@ -55,7 +54,7 @@ typedef struct hanse_config_field {
 /* Where each key stood, for checks across fields. */
 typedef struct hanse_config_where hanse_config_where;
 
-/* Parse `text` into the zeroed struct `out`.
+/* Parse `text` into the struct `out` of `out_size` bytes, which is zeroed first.
  *   origin  file name that begins every message
  *   where   NULL, or gets the lines on success; owned by the caller, see hanse_config_where_free()
  *   out     owned by the caller: hanse_config_clear() releases what it points to; cleared (zeros) on error
