@@ -303,6 +303,7 @@ static void test_lengths(void **state)
     write_raw(big, HANSE_MODEL_HEADER_MAX + 1, 0);
     hanse_free(big);
     assert_int_equal(hanse_model_open(&file, path, &err), HANSE_E_INVALID);
+    assert_non_null(strstr(err.text, "at most 1048576"));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(hanse_model_open(&file, path, &err), HANSE_E_NOTFOUND);
     assert_int_equal(hanse_model_open(&file, dir, &err), HANSE_E_INVALID);
