@@ -9,8 +9,7 @@
 #include "hanse/identity.h"
 #include "hanse/object.h"
 #include "hanse/plan.h"
-
-#define HANSE_CLOCK_SKEW_MS ((uint64_t)5 * 60 * 1000) /* tolerated between machines */
+#include "node/site/site.h"
 
 typedef struct hanse_site_policy {
     bool accept_any;        /* for tests; never covers sealed privacy */

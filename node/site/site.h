@@ -8,6 +8,8 @@
 
 #include "hanse/object.h"
 
+#define HANSE_CLOCK_SKEW_MS ((uint64_t)5 * 60 * 1000) /* tolerated between machines */
+
 typedef enum hanse_site_state {
     HANSE_SITE_IDLE,
     HANSE_SITE_OFFERED,  /* waits for the verdict of the policy */
@@ -47,6 +49,7 @@ typedef struct hanse_site_run {
 typedef struct hanse_site {
     hanse_site_state state;
     bool connected;
+    bool synced; /* the spec under way came over this very connection: an upload is in turn */
     hanse_site_run run;
 } hanse_site;
 
