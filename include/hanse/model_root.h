@@ -14,7 +14,7 @@ static inline uint64_t hanse_model_chunks(uint64_t size)
     return size / HANSE_MODEL_CHUNK + (size % HANSE_MODEL_CHUNK != 0);
 }
 
-/* Root from the digests [hanse_model_chunks(size)] of all chunks, one 32-byte digest behind the other. Errors: IO (OpenSSL), NOMEM. */
+/* Root from the digests [hanse_model_chunks(size)] of all chunks, one 32-byte digest behind the other. Errors: NOMEM, USAGE (OpenSSL refused). */
 HANSE_MUST_CHECK hanse_rc hanse_model_root_of_digests(uint8_t root[32], uint64_t size, const uint8_t *digests, hanse_err *err);
 /* Root of the file at `path`, read in chunks. `size` (NULL allowed) gets its bytes. Errors: NOTFOUND, IO, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_model_root_of_file(uint8_t root[32], uint64_t *size, const char *path, hanse_err *err);
