@@ -18,7 +18,7 @@
 #define HANSE_RESULT_LABEL "result"
 
 #define HANSE_SITES_MAX 1024          /* of one roster */
-#define HANSE_URI_MAX 139             /* characters of urn:hanse:<organisation>:<site> */
+#define HANSE_ROSTER_URI_MAX 399      /* characters of urn:hanse:<organisation>:<site> */
 #define HANSE_CERT_DER_MAX 4096       /* bytes of a certificate in a roster */
 #define HANSE_ROSTER_MAX ((size_t)1 << 20)
 #define HANSE_RESULT_MAX ((size_t)256 << 10) /* 64 classes: 96 KiB of metrics; 1024 participants: 32 KiB */
@@ -36,7 +36,7 @@ typedef struct hanse_offer {
 
 typedef struct hanse_roster_site {
     uint8_t id[32];                /* SHA-256 of the signing key's SPKI */
-    char uri[HANSE_URI_MAX + 1];   /* urn:hanse:<org>:<site> */
+    char uri[HANSE_ROSTER_URI_MAX + 1];   /* urn:hanse:<org>:<site> */
     hanse_name organisation;       /* printable ASCII */
     hanse_name name;               /* of the site, printable ASCII */
     hanse_bytes cert;              /* signing certificate, DER; borrowed */
