@@ -35,6 +35,7 @@ typedef struct hanse_site_trust {
 
 /* An offer whose signatures and hashes hold. Owned by the caller, see hanse_site_offer_clear(). */
 typedef struct hanse_site_offer {
+    bool authentic;    /* `offer` is the coordinator's, whatever is wrong with the rest */
     hanse_offer offer;
     hanse_plan *plan;
     hanse_roster roster; /* certificates borrow from the message */
@@ -42,6 +43,7 @@ typedef struct hanse_site_offer {
 
 /* Is it what the coordinator signed, is the plan readable, are we in the roster with our key, does each certificate in it
  * belong to its id and name?
+ * Clear `out` also after an error.
  * Errors: AUTH, IDENTITY, PROTOCOL, INVALID (the plan), NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_site_offer_verify(hanse_site_offer *out, const hanse_site_trust *trust,
                                                   const hanse_msg_offer *message, uint64_t now_ms, hanse_err *err);
