@@ -1,5 +1,7 @@
 #include "link_tls.h"
 
+#include "hanse/identity.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
@@ -178,7 +180,9 @@ hanse_rc hanse_link_tls_attach(hanse_link *link, const hanse_link_config *config
     if (link->ssl == NULL || SSL_set_fd(link->ssl, link->fd) != 1)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "TLS cannot start");
     param = SSL_get0_param(link->ssl);
-    good = SSL_set_alpn_protos(link->ssl, alpn, sizeof alpn - 1) == 0;
+    /* Our profiles have usages of their own; hanse_link_tls_check() looks at them. */
+    good = X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_ANY) == 1;
+    good = good && SSL_set_alpn_protos(link->ssl, alpn, sizeof alpn - 1) == 0;
     /* An address is checked as such and, as RFC 6066 asks, not sent as a server name. */
     if (X509_VERIFY_PARAM_set1_ip_asc(param, name) != 1)
         good = good && X509_VERIFY_PARAM_set1_host(param, name, 0) == 1 && SSL_set_tlsext_host_name(link->ssl, name) == 1;
@@ -207,9 +211,17 @@ static X509 *find_pinned(SSL *ssl, const uint8_t pin[32])
 hanse_rc hanse_link_tls_check(hanse_link *link, const hanse_link_config *config, hanse_err *err)
 {
     X509 *peer = SSL_get0_peer_certificate(link->ssl);
+    hanse_cert_info info;
+    hanse_rc rc;
 
     if (peer == NULL || SSL_get_verify_result(link->ssl) != X509_V_OK)
         return HANSE_FAIL(err, HANSE_E_IDENTITY, "the server showed no certificate that verifies");
+    rc = hanse_cert_read(peer, &info, err);
+    if (rc != HANSE_OK)
+        return rc;
+    if (info.profile != HANSE_PROFILE_COORDINATOR_TLS)
+        return HANSE_FAIL(err, HANSE_E_IDENTITY, "the server's certificate is one for %s, not a coordinator's",
+                          hanse_profile_name(info.profile));
     if (config->ca_pem.len == 0)
         link->ca = find_pinned(link->ssl, config->ca_pin);
     return HANSE_OK;
