@@ -53,7 +53,7 @@ static void gradients_match_differences(void **state)
         double square = 0, reference = 0;
 
         for (size_t i = 0; i < network.parameters; i += stride) {
-            float kept = network.params[i], step = 2e-3f;
+            float kept = network.params[i], step = 5e-4f; /* small: few rows cross the kink of a ReLU */
 
             network.params[i] = kept + step;
             double up = loss_at(&network, &set.train);
