@@ -309,3 +309,8 @@ void hanse_plan_free(hanse_plan *plan)
     hanse_config_clear(plan_fields, plan); /* the draft around it: see plan_table.h */
     hanse_free(plan);
 }
+
+hanse_rc hanse_plan_describe(hanse_buf *out, hanse_err *err)
+{
+    return hanse_config_describe(plan_fields, out, err);
+}
