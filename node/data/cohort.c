@@ -57,21 +57,21 @@ static hanse_rc add_row(hanse_buf *out, const cohort_site *site, uint64_t *state
     int ill = chance(state, site->prevalence);
     double core = site->missing_core, late = site->missing_late;
     int age = (int)normal(state, 51 + 4 * ill, 9, 28, 77);
-    int cp = chance(state, ill ? 0.74 : 0.27) ? 4 : 1 + (int)(uniform(state) * 3);
-    int depression = (int)normal(state, 4 + 9 * ill, 8, 0, 62); /* tenths of a millimetre */
+    int cp = chance(state, ill ? 0.63 : 0.30) ? 4 : 1 + (int)(uniform(state) * 3);
+    int depression = (int)normal(state, 4 + 7 * ill, 8, 0, 62); /* tenths of a millimetre */
     int vessels = chance(state, ill ? 0.6 : 0.2) ? 1 + (int)(uniform(state) * 3) : 0;
     int cells[9]; /* age .. exang, drawn one by one: initialisers have no order */
     hanse_rc rc = HANSE_OK;
 
     cells[0] = age;
-    cells[1] = chance(state, ill ? 0.84 : 0.62);
+    cells[1] = chance(state, ill ? 0.82 : 0.63);
     cells[2] = cp;
     cells[3] = (int)normal(state, 130 + 4 * ill + site->pressure, 17, 80, 200);
     cells[4] = (int)normal(state, 238 + 12 * ill + site->cholesterol, 48, 100, 564);
     cells[5] = chance(state, ill ? 0.2 : 0.12);
     cells[6] = chance(state, 0.6) ? 0 : 1 + (int)(uniform(state) * 2);
-    cells[7] = (int)normal(state, 156 - 17 * ill + site->heart_rate, 20, 71, 202);
-    cells[8] = chance(state, ill ? 0.58 : 0.14);
+    cells[7] = (int)normal(state, 154 - 14 * ill + site->heart_rate, 20, 71, 202);
+    cells[8] = chance(state, ill ? 0.50 : 0.16);
     for (size_t i = 0; rc == HANSE_OK && i < sizeof cells / sizeof *cells; i++)
         rc = put(out, state, i < 3 ? 0 : core, cells[i], err);
     if (rc == HANSE_OK)
