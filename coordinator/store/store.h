@@ -13,7 +13,7 @@
 
 #define HANSE_STORE_FILE "state.db"
 #define HANSE_STORE_SCHEMA 1     /* newest version this program knows */
-#define HANSE_STORE_URI_MAX 139  /* characters of urn:hanse:<organisation>:<site> */
+#define HANSE_STORE_URI_MAX 139 /* characters of urn:hanse:<organisation>:<site>, as in a roster */
 #define HANSE_STORE_SERIAL_MAX 40 /* hex digits of a certificate's serial number */
 #define HANSE_STORE_REASON_MAX 256
 #define HANSE_STORE_TOKEN_MAX 128 /* characters of a submit token */
@@ -220,7 +220,8 @@ typedef struct hanse_store_request {
     uint8_t run_id[16];
 } hanse_store_request;
 
-/* Wake the service afterwards (coordinator/control.h). The same request twice is one. */
+/* Wake the service afterwards (coordinator/control.h). The same request twice is one. ASK_ROUND is
+ * dropped while a round of the run is open: whoever asks follows that one. */
 HANSE_MUST_CHECK hanse_rc hanse_store_request_add(hanse_store *store, hanse_store_request_kind kind, const uint8_t run_id[16],
                                                   uint64_t now_ms, hanse_err *err);
 /* Oldest first; `out` [count] owned by the caller (hanse_free). */

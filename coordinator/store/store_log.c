@@ -57,11 +57,14 @@ hanse_rc hanse_store_events(hanse_store *store, const uint8_t *run_id, hanse_sto
 
 hanse_rc hanse_store_request_add(hanse_store *store, hanse_store_request_kind kind, const uint8_t run_id[16], uint64_t now_ms, hanse_err *err)
 {
-    hanse_query query = hanse_query_begin(store, "INSERT OR IGNORE INTO request(kind, run_id, time_ms) VALUES(?, ?, ?)", err);
+    hanse_query query = hanse_query_begin(store,
+                                          "INSERT OR IGNORE INTO request(kind, run_id, time_ms) SELECT ?1, ?2, ?3"
+                                          " WHERE ?1 <> ?4 OR NOT EXISTS (SELECT 1 FROM round WHERE run_id = ?2 AND state = 0)", err);
 
     hanse_query_bind_int(&query, kind);
     hanse_query_bind_blob(&query, run_id, 16);
     hanse_query_bind_int(&query, now_ms);
+    hanse_query_bind_int(&query, HANSE_STORE_ASK_ROUND);
     return hanse_query_run(&query);
 }
 
