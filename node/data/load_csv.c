@@ -2,6 +2,7 @@
 #include "node/data/csv.h"
 #include "node/data/rows.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -198,7 +199,10 @@ static hanse_rc encode_numeric(reader *r, const cell *c, hanse_bytes text, bool 
             return rc;
         r->clipped += value < feature->low || value > feature->high;
     }
-    *out = (float)fmin(fmax(value, feature->low), feature->high);
+    value = fmin(fmax(value, feature->low), feature->high); /* the bounds may be infinite */
+    if (!(fabs(value) <= (double)FLT_MAX))
+        return fail_cell(r, c, err, "too large for a 32-bit number");
+    *out = (float)value;
     return HANSE_OK;
 }
 

@@ -135,7 +135,10 @@ hanse_rc hanse_scale_from_site(hanse_scale *out, const hanse_plan *plan, const h
                 scale.mean[j] += (double)rows->x[i * scale.dim + j];
             }
     for (size_t j = 0; j < scale.dim; j++) {
-        scale.mean[j] = counts[j] > 0 ? scale.mean[j] / (double)counts[j] : columns[j].low;
+        if (counts[j] > 0)
+            scale.mean[j] /= (double)counts[j];
+        else if (isfinite(columns[j].high - columns[j].low)) /* unscaled columns may have no bounds */
+            scale.mean[j] = columns[j].low;
         scale.std[j] = 0;
     }
     for (size_t i = 0; i < rows->count; i++)
@@ -147,7 +150,7 @@ hanse_rc hanse_scale_from_site(hanse_scale *out, const hanse_plan *plan, const h
             }
     for (size_t j = 0; j < scale.dim; j++) {
         if (counts[j] == 0)
-            scale.std[j] = columns[j].high - columns[j].low;
+            scale.std[j] = isfinite(columns[j].high - columns[j].low) ? columns[j].high - columns[j].low : 1;
         else
             scale.std[j] = sqrt(scale.std[j] / (double)(counts[j] > 1 ? counts[j] - 1 : 1)) + SITE_EPSILON;
     }

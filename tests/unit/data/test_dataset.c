@@ -75,6 +75,30 @@ static void policies(void **state)
     hanse_dataset_free(d);
 }
 
+static void without_bounds(void **state)
+{
+    hanse_plan *plan = small_plan();
+    hanse_dataset *d = NULL;
+    hanse_scale scale = {0};
+    hanse_err err = {0};
+    static const char huge[] = HEADER "1e39,5,red,no\n", fits[] = HEADER "-1e38,?,red,no\n";
+
+    (void)state;
+    plan->scaling = HANSE_SCALING_NONE;
+    for (size_t f = 0; f < 2; f++) {
+        plan->data.features[f].low = -INFINITY;
+        plan->data.features[f].high = INFINITY;
+    }
+    assert_int_equal(load(&d, plan, huge, sizeof huge - 1, (hanse_source){0}, &err), HANSE_E_INVALID);
+    assert_says("huge", &err, "a.csv:2: column 1 (age): too large");
+    assert_int_equal(load(&d, plan, fits, sizeof fits - 1, (hanse_source){0}, &err), HANSE_OK);
+    assert_int_equal(hanse_scale_from_site(&scale, plan, d, &err), HANSE_OK);
+    assert_int_equal(hanse_dataset_scale(d, plan, &scale, &err), HANSE_OK);
+    assert_true(d->train.x[0] == -1e38f && d->train.x[1] == 0.0f); /* nobody has sugar */
+    hanse_scale_clear(&scale);
+    hanse_dataset_free(d);
+}
+
 static void refuses(void **state)
 {
     static const struct {
@@ -247,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encodes), cmocka_unit_test(policies),    cmocka_unit_test(refuses),
         cmocka_unit_test(sources), cmocka_unit_test(allocations), cmocka_unit_test(heart),
+        cmocka_unit_test(without_bounds),
     };
 
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
