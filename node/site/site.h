@@ -78,6 +78,7 @@ typedef struct hanse_site_event {
     const hanse_receipt *receipt;
     const hanse_result *result;
     const uint8_t *hash;   /* [32] of the object's bytes */
+    hanse_bytes object, sig; /* RECEIPT, RESULT: as they came, for the store; the machine does not look at them */
     const uint8_t *upload_hash; /* [32] RECEIPT: of our header's bytes */
     const uint8_t *site_id;     /* [32] RECEIPT, RESULT: ours */
     uint64_t round;

@@ -18,6 +18,13 @@ static const char *core = "none";
 /* Below this many products a call into OpenBLAS costs more than it saves (tests/bench/bench_train.c). */
 #define TINY_PRODUCTS 4096
 
+/* OpenBLAS reads this while it is loaded, and then starts no threads. Set before main(), because the environment must not
+ * change once threads run; should it fail, set_threads(1) below still gives the same bits. */
+__attribute__((constructor)) static void want_one_thread(void)
+{
+    (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
+}
+
 hanse_rc hanse_blas_load(hanse_err *err)
 {
     hanse_rc rc = HANSE_OK;
@@ -25,10 +32,6 @@ hanse_rc hanse_blas_load(hanse_err *err)
     pthread_mutex_lock(&lock);
     if (sgemm != NULL)
         goto done;
-    if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) { /* read by its constructor: no threads are ever started */
-        rc = HANSE_FAIL_ERRNO(err, "environment");
-        goto done;
-    }
     void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL); /* stays until the process ends */
     if (library == NULL) {
         rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "training needs OpenBLAS: %s; install the package libopenblas0", dlerror());

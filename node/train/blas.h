@@ -19,8 +19,7 @@ void hanse_gemm_naive(hanse_gemm_kind kind, size_t m, size_t n, size_t k, const 
 /* OpenBLAS, or plain loops below some 4,000 products. Only after hanse_blas_load(); m, n, k at most INT_MAX. */
 void hanse_gemm_blas(hanse_gemm_kind kind, size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
 
-/* Load OpenBLAS with one thread; the second call does nothing. Thread-safe, but the first call sets an environment variable
- * (OPENBLAS_NUM_THREADS=1): no other thread may read the environment meanwhile. Errors: NOTFOUND (names the package). */
+/* Load OpenBLAS with one thread; the second call does nothing. Thread-safe. Errors: NOTFOUND (names the package). */
 HANSE_MUST_CHECK hanse_rc hanse_blas_load(hanse_err *err);
 /* Kernel family OpenBLAS chose for this CPU ("Zen", ...), for the log; "none" before it is loaded. Never NULL. */
 const char *hanse_blas_core(void);

@@ -7,8 +7,7 @@
  *
  * Deterministic: the same plan, rows, model file, round and site seed give the same bits on the same CPU type, because one
  * thread sums in one order. OpenBLAS is loaded at the first hanse_trainer_open() that needs it (node/train/blas.h), so a
- * process that trains nothing pays nothing for it. That first open sets OPENBLAS_NUM_THREADS=1: make it before other threads
- * start, or where none reads the environment.
+ * process that trains nothing pays nothing for it.
  *
  * One owner; not for concurrent use. Blocking: run it on a worker thread and stop it through the flag. */
 #ifndef HANSE_NODE_TRAIN_TRAINER_H

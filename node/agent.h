@@ -1,0 +1,88 @@
+/* agent.h - the edges of a site around its pure machine: link, store, worker, files, clock.
+ *
+ *   agent.c    connecting, the loop, when --once is done      agent_in.c   messages -> events
+ *   agent_do.c actions -> sends, stores, work */
+#ifndef HANSE_NODE_AGENT_H
+#define HANSE_NODE_AGENT_H
+
+#include "node/fetch.h"
+#include "node/keys.h"
+#include "node/work.h"
+
+#define HANSE_AGENT_REFUSED_MAX 16
+
+typedef struct hanse_agent_options {
+    bool once;
+    uint64_t wait_ms; /* with once */
+    bool look;        /* only take the offers, answer none (check) */
+} hanse_agent_options;
+
+typedef struct hanse_agent {
+    const char *dir;
+    const hanse_node_config *config;
+    hanse_agent_options options;
+    hanse_node_keys keys;
+    hanse_site_store *store;
+    hanse_site site;
+    hanse_link *link;
+    int wake_fd; /* eventfd: the worker is done, or a signal came */
+
+    hanse_site_offer offer; /* of the run under way; its certificates are not to be used: the message is gone */
+    hanse_buf plan_text, statistics;
+
+    hanse_node_worker *worker;
+    bool work_wanted;       /* begin when the stale job is gone */
+    uint64_t job_slot;
+    uint8_t job_run[16];
+    bool job_stale;
+
+    hanse_node_fetch fetch;
+    hanse_site_work work;   /* being uploaded */
+    hanse_node_seal seal;
+    struct {
+        bool active;
+        uint32_t transfer;
+        uint64_t next, count;
+        uint8_t *room; /* [HANSE_PAYLOAD_MAX] */
+    } up;
+
+    struct {               /* models of the finished run still to come */
+        bool active;
+        uint8_t roots[2][32];
+        size_t count, next;
+    } final;
+
+    hanse_offer refused[HANSE_AGENT_REFUSED_MAX]; /* for want of an acceptance: looked at again now and then */
+    size_t refused_count;
+    bool others;           /* another run was offered while one is under way */
+    bool reconnect;        /* ask for everything afresh */
+    bool welcomed;
+    int64_t skew_ms;       /* coordinator's clock minus ours, at WELCOME */
+    uint64_t rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
+    unsigned failures;     /* connections that failed in a row */
+    bool took_round;       /* in this process */
+    bool round_over;       /* that one ended: --once is done */
+    bool reported;         /* a round ended, or a run was refused */
+    hanse_err outcome;     /* of it; rc OK: well */
+    bool fatal;            /* the loop ends with `outcome` */
+} hanse_agent;
+
+/* Until SIGTERM, or until --once is done. The caller holds the directory's lock unless options->look.
+ * Errors: the outcome, see docs/operate.md. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const hanse_agent_options *options,
+                                          int64_t *skew_ms, hanse_err *err);
+
+/* ---- among the three files ---- */
+extern const hanse_inbox_ops hanse_agent_ops;
+/* Step the machine and do what it says. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_feed(hanse_agent *agent, hanse_site_event *event, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_agent_do(hanse_agent *agent, const hanse_site_action *action, const hanse_site_event *event, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_agent_worked(hanse_agent *agent, hanse_err *err); /* a job ended */
+HANSE_MUST_CHECK hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err);   /* fill the send queue from the upload */
+HANSE_MUST_CHECK hanse_rc hanse_agent_final_next(hanse_agent *agent, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err);
+void hanse_agent_upload_stop(hanse_agent *agent);
+/* Whatever goes out when nobody is connected is not lost: the reconnect repeats the question. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_send(hanse_agent *agent, const hanse_message *message, hanse_err *err);
+
+#endif

@@ -1,0 +1,253 @@
+#include "node/keys.h"
+
+#include "hanse/digest.h"
+#include "hanse/safetensors.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+hanse_rc hanse_node_hash_path(hanse_path out, const char *dir, const char *folder, const uint8_t *hash, size_t len, const char *suffix,
+                              hanse_err *err)
+{
+    char hex[65], name[160];
+
+    hanse_hex_encode(hex, hash, len);
+    (void)snprintf(name, sizeof name, "%s/%s%s", folder, hex, suffix);
+    return hanse_path_join(out, dir, name, err);
+}
+
+static hanse_rc read_file(hanse_buf *out, const char *dir, const char *name, hanse_err *err)
+{
+    hanse_path path;
+    hanse_rc rc = hanse_path_join(path, dir, name, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_file_read(out, path, HANSE_CRL_PEM_MAX, err);
+    return rc;
+}
+
+static hanse_rc load_key(hanse_key **out, const char *dir, const char *name, hanse_err *err)
+{
+    hanse_buf pem = HANSE_BUF_EMPTY;
+    hanse_rc rc = read_file(&pem, dir, name, err);
+
+    if (rc == HANSE_OK) {
+        rc = hanse_key_from_pem(out, hanse_buf_bytes(&pem), err);
+        if (rc != HANSE_OK)
+            hanse_err_wrap(err, "%s/%s", dir, name);
+    }
+    hanse_buf_wipe(&pem);
+    return rc;
+}
+
+static hanse_rc load_cert(hanse_cert **out, hanse_buf *pem, const char *dir, const char *name, hanse_err *err)
+{
+    hanse_buf own = HANSE_BUF_EMPTY;
+    hanse_rc rc = read_file(pem ? pem : &own, dir, name, err);
+
+    if (rc == HANSE_OK) {
+        rc = hanse_cert_from_pem(out, hanse_buf_bytes(pem ? pem : &own), err);
+        if (rc != HANSE_OK)
+            hanse_err_wrap(err, "%s/%s", dir, name);
+    }
+    hanse_buf_clear(&own);
+    return rc;
+}
+
+hanse_rc hanse_node_keys_load(hanse_node_keys *out, const char *dir, hanse_err *err)
+{
+    hanse_rc rc;
+
+    memset(out, 0, sizeof *out);
+    rc = load_cert(&out->ca, &out->ca_pem, dir, HANSE_NODE_CA, err);
+    if (rc == HANSE_OK)
+        rc = load_cert(&out->tls_cert, &out->tls_pem, dir, HANSE_NODE_TLS_CERT, err);
+    if (rc == HANSE_OK)
+        rc = load_cert(&out->sign_cert, NULL, dir, HANSE_NODE_SIGN_CERT, err);
+    if (rc == HANSE_OK)
+        rc = load_cert(&out->coordinator, NULL, dir, HANSE_NODE_COORDINATOR, err);
+    if (rc == HANSE_OK)
+        rc = load_key(&out->tls, dir, HANSE_NODE_TLS_KEY, err);
+    if (rc == HANSE_OK)
+        rc = load_key(&out->sign, dir, HANSE_NODE_SIGN_KEY, err);
+    if (rc == HANSE_E_NOTFOUND)
+        rc = HANSE_FAIL(err, rc, "%s: this directory is not enrolled; run `hanse-node enrol INVITATION --dir %s`", dir, dir);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_read(out->sign_cert, &out->info, err);
+    if (rc == HANSE_OK) {
+        rc = read_file(&out->crl_pem, dir, HANSE_NODE_CRL, err);
+        if (rc == HANSE_OK)
+            rc = hanse_crl_from_pem(&out->crl, hanse_buf_bytes(&out->crl_pem), err);
+        else if (rc == HANSE_E_NOTFOUND)
+            rc = HANSE_OK;
+    }
+    out->trust = (hanse_site_trust){.ca = out->ca, .coordinator = out->coordinator, .crl = out->crl};
+    memcpy(out->trust.site_id, out->info.key_id, 32);
+    return rc;
+}
+
+void hanse_node_keys_clear(hanse_node_keys *keys)
+{
+    hanse_key_free(keys->tls);
+    hanse_key_free(keys->sign);
+    hanse_cert_free(keys->ca);
+    hanse_cert_free(keys->tls_cert);
+    hanse_cert_free(keys->sign_cert);
+    hanse_cert_free(keys->coordinator);
+    hanse_crl_free(keys->crl);
+    hanse_buf_clear(&keys->ca_pem);
+    hanse_buf_clear(&keys->tls_pem);
+    hanse_buf_clear(&keys->crl_pem);
+    memset(keys, 0, sizeof *keys);
+}
+
+hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_site_store *store, hanse_bytes pem, uint64_t now_ms,
+                                  hanse_err *err)
+{
+    const int64_t now = (int64_t)(now_ms / 1000);
+    hanse_crl *crl = NULL;
+    hanse_trust chain;
+    hanse_path path;
+    hanse_rc rc = hanse_crl_from_pem(&crl, pem, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_crl_verify(crl, keys->ca, now, err);
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_crl_seen(store, hanse_crl_number(crl), err);
+    chain = (hanse_trust){.ca = keys->ca, .crl = crl};
+    if (rc == HANSE_OK)
+        rc = hanse_cert_verify(keys->coordinator, &chain, HANSE_PROFILE_COORDINATOR_SIGN, now, err);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_verify(keys->sign_cert, &chain, HANSE_PROFILE_SITE_SIGN, now, err);
+    if (rc != HANSE_OK) {
+        hanse_crl_free(crl);
+        return rc;
+    }
+    hanse_crl_free(keys->crl);
+    keys->crl = crl;
+    keys->trust.crl = crl;
+    if (hanse_bytes_equal(pem, hanse_buf_bytes(&keys->crl_pem)))
+        return HANSE_OK;
+    keys->crl_pem.len = 0;
+    rc = hanse_buf_append(&keys->crl_pem, pem.data, pem.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_path_join(path, dir, HANSE_NODE_CRL, err);
+    if (rc == HANSE_OK)
+        rc = hanse_file_write(path, pem, HANSE_MODE_PUBLIC, err);
+    return rc;
+}
+
+void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *config, const hanse_node_keys *keys)
+{
+    *link = (hanse_link_config){.host = config->host, .port = config->port, .server_name = config->server_name,
+                                .ca_pem = hanse_buf_bytes(&keys->ca_pem), .crl_pem = hanse_buf_bytes(&keys->crl_pem),
+                                .cert_pem = hanse_buf_bytes(&keys->tls_pem), .key = keys->tls, .wake_fd = -1};
+}
+
+/* ---- sealing ---- */
+
+static const char info_label[] = "hanse1/upload";
+
+hanse_rc hanse_node_seal_make(const hanse_node_keys *keys, const char *dir, const hanse_offer *offer, const hanse_spec *spec,
+                              const uint8_t spec_hash[32], hanse_site_work *work, hanse_err *err)
+{
+    uint8_t secret[HANSE_X25519_LEN], pub[HANSE_X25519_LEN], sig[HANSE_SIG_MAX];
+    size_t sig_len = 0;
+    char hex[33], name[160];
+    hanse_path path;
+    hanse_upload header = {.round = spec->round, .attempt = spec->attempt, .slot = spec->slot, .aux_len = work->aux.len,
+                           .data_len = work->data_len};
+    hanse_rc rc = hanse_x25519_keygen(secret, pub, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    hanse_hex_encode(hex, offer->run, 16);
+    (void)snprintf(work->key, sizeof work->key, "%s-%" PRIu64 ".key", hex, spec->slot);
+    (void)snprintf(name, sizeof name, "work/%s", work->key);
+    rc = hanse_path_join(path, dir, name, err);
+    if (rc == HANSE_OK)
+        rc = hanse_file_write(path, (hanse_bytes){secret, sizeof secret}, HANSE_MODE_SECRET, err);
+    hanse_wipe(secret, sizeof secret);
+
+    memcpy(header.run, offer->run, 16);
+    memcpy(header.site_id, keys->trust.site_id, 32);
+    memcpy(header.plan_hash, spec->plan_hash, 32);
+    memcpy(header.model_root, spec->model_root, 32);
+    memcpy(header.spec_hash, spec_hash, 32);
+    memcpy(header.enc, pub, 32); /* RFC 9180, 4.1: enc is the ephemeral's public key */
+    if (rc == HANSE_OK)
+        rc = hanse_sha256(header.key_id, (hanse_bytes){offer->seal_key, 32}, err);
+    if (rc == HANSE_OK)
+        rc = hanse_upload_encode(&work->header, &header, err);
+    if (rc == HANSE_OK)
+        rc = hanse_sign_object(keys->sign, HANSE_UPLOAD_LABEL, hanse_buf_bytes(&work->header), sig, &sig_len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&work->sig, sig, sig_len, err);
+    return rc;
+}
+
+hanse_rc hanse_node_seal_open(hanse_node_seal *out, const char *dir, const hanse_offer *offer, const hanse_site_work *work, hanse_err *err)
+{
+    hanse_buf secret = HANSE_BUF_EMPTY;
+    uint8_t enc[HANSE_X25519_LEN];
+    char name[160];
+    hanse_path path;
+    hanse_rc rc;
+
+    *out = (hanse_node_seal){.fd = -1};
+    rc = hanse_upload_decode(&out->header, hanse_buf_bytes(&work->header), err);
+    if (rc == HANSE_OK)
+        rc = hanse_sha256(out->header_hash, hanse_buf_bytes(&work->header), err);
+    (void)snprintf(name, sizeof name, "work/%s", work->key);
+    if (rc == HANSE_OK)
+        rc = hanse_path_join(path, dir, name, err);
+    if (rc == HANSE_OK)
+        rc = hanse_file_read(&secret, path, HANSE_X25519_LEN, err);
+    if (rc == HANSE_OK && secret.len != HANSE_X25519_LEN)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: %zu bytes, want %d", path, secret.len, HANSE_X25519_LEN);
+    if (rc == HANSE_OK)
+        rc = hanse_hpke_sender_new(&out->hpke, enc, HANSE_AEAD_AES256GCM, offer->seal_key, secret.data, hanse_bytes_str(info_label), err);
+    hanse_buf_wipe(&secret);
+    if (rc == HANSE_OK && memcmp(enc, out->header.enc, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: not the key of the stored contribution", path);
+    if (rc != HANSE_OK || work->data_len == 0)
+        return rc;
+    (void)snprintf(name, sizeof name, "work/%s", work->trained);
+    rc = hanse_path_join(path, dir, name, err);
+    if (rc == HANSE_OK && (out->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        rc = HANSE_FAIL_ERRNO(err, "%s", path);
+    return rc;
+}
+
+hanse_rc hanse_node_seal_chunk(hanse_node_seal *seal, const hanse_site_work *work, uint64_t index, uint8_t *out, size_t *len, hanse_err *err)
+{
+    size_t plain = hanse_upload_chunk_len(&seal->header, index);
+    uint64_t count = hanse_upload_chunks(&seal->header);
+    uint8_t aad[41];
+    hanse_rc rc = HANSE_OK;
+
+    if (index == 0)
+        memcpy(out, work->aux.data, plain);
+    else
+        rc = hanse_fd_read_at(seal->fd, out, plain, work->data_offset + (index - 1) * HANSE_CHUNK_LEN, work->trained, err);
+    if (rc != HANSE_OK)
+        return rc;
+    /* header hash || index || last, integers big-endian: docs/wire.md#uploads */
+    memcpy(aad, seal->header_hash, 32);
+    for (int i = 0; i < 8; i++)
+        aad[32 + i] = (uint8_t)(index >> (56 - 8 * i));
+    aad[40] = index + 1 == count;
+    rc = hanse_hpke_seal(seal->hpke, index, (hanse_bytes){aad, sizeof aad}, out, (hanse_bytes){out, plain}, err);
+    *len = plain + HANSE_HPKE_TAG_LEN;
+    return rc;
+}
+
+void hanse_node_seal_close(hanse_node_seal *seal)
+{
+    hanse_hpke_free(seal->hpke);
+    if (seal->fd >= 0)
+        (void)close(seal->fd);
+    *seal = (hanse_node_seal){.fd = -1};
+}

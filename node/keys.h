@@ -1,0 +1,65 @@
+/* keys.h - a site's identity as it lies in DIR, and the sealing of its contributions. */
+#ifndef HANSE_NODE_KEYS_H
+#define HANSE_NODE_KEYS_H
+
+#include "hanse/file.h"
+#include "hanse/hpke.h"
+#include "hanse/link.h"
+#include "node/config.h"
+#include "node/site/policy.h"
+#include "node/site/store.h"
+
+#define HANSE_NODE_CA "ca.pem"
+#define HANSE_NODE_TLS_KEY "tls.key"
+#define HANSE_NODE_TLS_CERT "tls.pem"
+#define HANSE_NODE_SIGN_KEY "sign.key"
+#define HANSE_NODE_SIGN_CERT "sign.pem"
+#define HANSE_NODE_COORDINATOR "coordinator.pem" /* its signing certificate */
+#define HANSE_NODE_CRL "crl.pem"
+
+typedef struct hanse_node_keys {
+    hanse_key *tls, *sign;
+    hanse_cert *ca, *tls_cert, *sign_cert, *coordinator;
+    hanse_crl *crl; /* NULL: none yet */
+    hanse_buf ca_pem, tls_pem, crl_pem;
+    hanse_cert_info info; /* of our signing certificate */
+    hanse_site_trust trust;
+} hanse_node_keys;
+
+/* Everything that `enrol` left in `dir`. `out` owned by the caller: hanse_node_keys_clear(), also after an error.
+ * Errors: NOTFOUND (not enrolled), INVALID, IDENTITY, IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_node_keys_load(hanse_node_keys *out, const char *dir, hanse_err *err);
+void hanse_node_keys_clear(hanse_node_keys *keys);
+
+/* Take the revocation list of a WELCOME: signed by our CA, not past its next update, not older than the last seen; kept in
+ * DIR/crl.pem. Then our own certificates and the coordinator's are checked against it. Errors: IDENTITY, IO. */
+HANSE_MUST_CHECK hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_site_store *store, hanse_bytes pem,
+                                                   uint64_t now_ms, hanse_err *err);
+
+/* Fill what a connection with our identity needs; everything stays owned by `keys` and `config`. */
+void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *config, const hanse_node_keys *keys);
+
+/* A contribution being sealed: chunk by chunk, the same bytes each time. */
+typedef struct hanse_node_seal {
+    hanse_hpke *hpke;
+    hanse_upload header;
+    uint8_t header_hash[32];
+    int fd; /* of the trained model; -1: none */
+} hanse_node_seal;
+
+/* Make the ephemeral, the signed header and the key file DIR/work/<work->key>: `work` gets header, sig and key. */
+HANSE_MUST_CHECK hanse_rc hanse_node_seal_make(const hanse_node_keys *keys, const char *dir, const hanse_offer *offer,
+                                               const hanse_spec *spec, const uint8_t spec_hash[32], hanse_site_work *work, hanse_err *err);
+/* Open finished work for sending. Close also after an error. */
+HANSE_MUST_CHECK hanse_rc hanse_node_seal_open(hanse_node_seal *out, const char *dir, const hanse_offer *offer,
+                                               const hanse_site_work *work, hanse_err *err);
+/* Chunk `index` into `out` [HANSE_PAYLOAD_MAX]; *len bytes. */
+HANSE_MUST_CHECK hanse_rc hanse_node_seal_chunk(hanse_node_seal *seal, const hanse_site_work *work, uint64_t index, uint8_t *out,
+                                                size_t *len, hanse_err *err);
+void hanse_node_seal_close(hanse_node_seal *seal);
+
+/* DIR/<folder>/<hex of hash><suffix>. */
+HANSE_MUST_CHECK hanse_rc hanse_node_hash_path(hanse_path out, const char *dir, const char *folder, const uint8_t *hash, size_t len,
+                                               const char *suffix, hanse_err *err);
+
+#endif
