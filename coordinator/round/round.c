@@ -6,7 +6,7 @@
 hanse_rc hanse_round_init(hanse_round *round, size_t members_count, size_t sites_min, size_t sites_max,
                           uint64_t deadline_ms, bool needs_weight, hanse_err *err)
 {
-    hanse_round fresh = {.phase = HANSE_ROUND_COLLECT,
+    hanse_round fresh = {.phase = HANSE_PHASE_COLLECT,
                          .needs_weight = needs_weight,
                          .deadline_ms = deadline_ms,
                          .sites_min = sites_min,
@@ -68,7 +68,7 @@ static hanse_round_actions refuse(hanse_rc rc, const char *words)
 
 static unsigned go_void(hanse_round *round, const char *reason)
 {
-    round->phase = HANSE_ROUND_VOID;
+    round->phase = HANSE_PHASE_VOID;
     (void)snprintf(round->reason, sizeof round->reason, "%s", reason);
     return HANSE_ROUND_DO_VOID;
 }
@@ -84,7 +84,7 @@ static unsigned settle(hanse_round *round, uint64_t now_ms)
 
     if (accepted >= round->sites_max || (accepted + lost == round->members_count && accepted >= round->sites_min) ||
         (over && verifying == 0 && accepted >= round->sites_min)) {
-        round->phase = HANSE_ROUND_CUT;
+        round->phase = HANSE_PHASE_CUT;
         return HANSE_ROUND_DO_FOLD;
     }
     if (round->members_count - lost < round->sites_min || (over && verifying == 0)) {
@@ -203,14 +203,14 @@ static hanse_round_actions step_closed(hanse_round *round, const hanse_round_eve
             round->members[event->member] = HANSE_MEMBER_DECLINED;
         return (hanse_round_actions){0};
     case HANSE_ROUND_EV_FOLDED:
-        if (round->phase != HANSE_ROUND_CUT)
+        if (round->phase != HANSE_PHASE_CUT)
             break;
         if (event->rc != HANSE_OK)
             return (hanse_round_actions){.set = go_void(round, "the sum could not be made")};
-        round->phase = HANSE_ROUND_PUBLISHED;
+        round->phase = HANSE_PHASE_PUBLISHED;
         return (hanse_round_actions){.set = HANSE_ROUND_DO_PUBLISH};
     case HANSE_ROUND_EV_STOP:
-        if (round->phase == HANSE_ROUND_CUT)
+        if (round->phase == HANSE_PHASE_CUT)
             return (hanse_round_actions){.set = go_void(round, "stopped by the operator")};
         break;
     case HANSE_ROUND_EV_TICK:
@@ -222,5 +222,5 @@ static hanse_round_actions step_closed(hanse_round *round, const hanse_round_eve
 hanse_round_actions hanse_round_step(hanse_round *round, const hanse_round_event *event)
 {
     assert(event->member < round->members_count);
-    return round->phase == HANSE_ROUND_COLLECT ? step_collect(round, event) : step_closed(round, event);
+    return round->phase == HANSE_PHASE_COLLECT ? step_collect(round, event) : step_closed(round, event);
 }

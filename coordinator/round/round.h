@@ -16,10 +16,10 @@
 #include "hanse/bytes.h"
 
 typedef enum hanse_round_phase {
-    HANSE_ROUND_COLLECT,
-    HANSE_ROUND_CUT,
-    HANSE_ROUND_PUBLISHED,
-    HANSE_ROUND_VOID,
+    HANSE_PHASE_COLLECT,
+    HANSE_PHASE_CUT,
+    HANSE_PHASE_PUBLISHED,
+    HANSE_PHASE_VOID,
 } hanse_round_phase;
 
 typedef enum hanse_member_state {

@@ -71,6 +71,12 @@ int hanse_rc_exit_code(hanse_rc rc);
 hanse_rc hanse_err_set(hanse_err *err, hanse_rc rc, const char *file, int line, const char *fmt, ...)
     HANSE_PRINTF(5, 6);
 
+/* For a call whose failure changes nothing here: says so where (void) would not compile. */
+static inline void hanse_ignore(hanse_rc rc)
+{
+    (void)rc;
+}
+
 /* Put "<context>: " before the text. Cuts the tail when it grows past HANSE_ERR_TEXT_MAX. */
 void hanse_err_wrap(hanse_err *err, const char *fmt, ...) HANSE_PRINTF(2, 3);
 

@@ -1,0 +1,423 @@
+/* round_edge.c - opens rounds when they are due, sums them at the cut, and publishes or voids them. */
+#include "coordinator/aggregate/mean.h"
+#include "coordinator/server/server.h"
+
+#include "hanse/clock.h"
+#include "hanse/digest.h"
+#include "hanse/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define MODELS_KEPT 10                /* newest models of a run on disk, beside the initial and the best one */
+#define BACKOFF_MS 1000               /* after a void round: doubled with each one in a row ... */
+#define BACKOFF_MAX_MS (5 * 60 * 1000) /* ... up to this */
+
+/* ---- opening ---- */
+
+static size_t willing(const hanse_live_run *run)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        count += run->members[i].accepted;
+    return count;
+}
+
+/* On demand, a round opens when it is asked for. A continuous run opens the next one as soon as enough sites have said
+ * that they take part; void rounds are spaced out. */
+static bool is_due(const hanse_live_run *run, uint64_t now_ms)
+{
+    hanse_round_kind kind;
+    uint64_t round;
+
+    if (run->row.state != HANSE_STORE_RUN_OPEN || run->round_open || !hanse_progress_next(&run->progress, &kind, &round))
+        return false;
+    if (run->requested)
+        return true;
+    return run->plan->rounds.schedule == HANSE_SCHEDULE_CONTINUOUS && now_ms >= run->not_before_ms && run->server->options->run_id == NULL &&
+           willing(run) >= run->plan->rounds.sites_min;
+}
+
+static hanse_rc sign_into(hanse_buf *out, const hanse_server *server, const char *label, hanse_bytes object, hanse_err *err)
+{
+    uint8_t sig[HANSE_SIG_MAX];
+    size_t sig_len;
+    hanse_rc rc = hanse_sign_object(server->sign_key, label, object, sig, &sig_len, err);
+
+    return rc == HANSE_OK ? hanse_buf_append(out, sig, sig_len, err) : rc;
+}
+
+static hanse_rc make_spec(hanse_live_run *run, hanse_store_round *row, hanse_spec *spec, uint64_t now_ms, hanse_err *err)
+{
+    hanse_rc rc;
+
+    row->slot = run->row.next_slot;
+    row->attempt = run->void_count;
+    row->opened_ms = now_ms;
+    row->deadline_ms = now_ms + run->plan->rounds.deadline_ms;
+    memcpy(row->run_id, run->row.run_id, 16);
+    memcpy(row->model_before, run->row.model_root, 32);
+    *spec = (hanse_spec){.round = row->round, .attempt = row->attempt, .slot = row->slot, .kind = row->kind,
+                         .model_size = run->row.model_size, .deadline_ms = row->deadline_ms, .chunk = HANSE_CHUNK_LEN};
+    memcpy(spec->run, run->row.run_id, 16);
+    memcpy(spec->model_root, run->row.model_root, 32);
+    memcpy(spec->plan_hash, run->row.plan_hash, 32);
+    memcpy(spec->roster_hash, run->row.roster_hash, 32);
+    memcpy(spec->previous, run->row.previous, 32);
+    if (run->row.statistics.len > 0) {
+        rc = hanse_sha256(spec->statistics_root, hanse_buf_bytes(&run->row.statistics), err);
+        if (rc != HANSE_OK)
+            return rc;
+    }
+    rc = hanse_spec_encode(&row->spec, spec, err);
+    if (rc == HANSE_OK)
+        rc = sign_into(&row->spec_sig, run->server, HANSE_SPEC_LABEL, hanse_buf_bytes(&row->spec), err);
+    return rc == HANSE_OK ? hanse_object_hash(row->spec_hash, hanse_buf_bytes(&row->spec), err) : rc;
+}
+
+static hanse_rc open_round(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
+{
+    hanse_store_round row = {0};
+    hanse_spec spec;
+    hanse_round_kind kind = HANSE_ROUND_TRAINING;
+    hanse_rc rc;
+
+    (void)hanse_progress_next(&run->progress, &kind, &row.round);
+    row.kind = (uint8_t)kind;
+    rc = make_spec(run, &row, &spec, now_ms, err);
+    if (rc == HANSE_OK)
+        rc = hanse_round_init(&run->round, run->roster.sites_count, run->plan->rounds.sites_min, run->plan->rounds.sites_max,
+                              row.deadline_ms, kind != HANSE_ROUND_EVALUATION, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_round_open(run->server->store, &row, err);
+    if (rc != HANSE_OK) {
+        hanse_round_clear(&run->round);
+        hanse_store_round_clear(&row);
+        return rc;
+    }
+    run->current = row;
+    run->spec = spec;
+    run->row.next_slot = row.slot + 1;
+    run->requested = false;
+    run->round_open = true;
+    hanse_log(HANSE_LOG_INFO, "round_open run=%s round=%" PRIu64 " attempt=%" PRIu32 " slot=%" PRIu64, run->row.name, row.round, row.attempt,
+              row.slot);
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        hanse_live_run_send_spec(run, i);
+    return HANSE_OK;
+}
+
+void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
+{
+    hanse_err err = {0};
+
+    if (run->round_open && run->round.phase == HANSE_PHASE_COLLECT && now_ms >= run->round.deadline_ms) {
+        hanse_round_event event = {.kind = HANSE_ROUND_EV_TICK, .now_ms = now_ms};
+
+        hanse_live_run_event(run, &event, NULL);
+    }
+    if (is_due(run, now_ms) && open_round(run, now_ms, &err) != HANSE_OK) {
+        hanse_log(HANSE_LOG_ERROR, "round_not_opened run=%s reason=%s", run->row.name, err.text);
+        run->not_before_ms = now_ms + BACKOFF_MAX_MS / 10;
+    }
+}
+
+uint64_t hanse_live_run_due(const hanse_live_run *run)
+{
+    if (run->row.state != HANSE_STORE_RUN_OPEN)
+        return UINT64_MAX;
+    if (run->round_open)
+        return run->round.phase == HANSE_PHASE_COLLECT ? run->round.deadline_ms : UINT64_MAX;
+    return run->not_before_ms > 0 ? run->not_before_ms : UINT64_MAX;
+}
+
+/* ---- the sum ---- */
+
+void hanse_live_run_cut(hanse_live_run *run)
+{
+    hanse_err err = {0};
+
+    hanse_log(HANSE_LOG_INFO, "round_cut run=%s round=%" PRIu64 " accepted=%zu of=%zu", run->row.name, run->current.round,
+              hanse_round_accepted(&run->round), run->roster.sites_count);
+    if (run->current.kind == HANSE_ROUND_TRAINING)
+        hanse_job_fold(run);
+    else
+        hanse_live_run_folded(run, HANSE_OK, NULL, NULL, 0, &err);
+}
+
+void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[32], hanse_buf *digests, uint64_t size, hanse_err *err)
+{
+    hanse_round_event event = {.kind = HANSE_ROUND_EV_FOLDED, .now_ms = hanse_clock_wall_ms(), .rc = rc};
+
+    if (!run->round_open)
+        return;
+    if (rc != HANSE_OK) {
+        hanse_log(HANSE_LOG_ERROR, "sum_failed run=%s round=%" PRIu64 " reason=%s", run->row.name, run->current.round, err->text);
+    } else if (root != NULL) {
+        memcpy(run->new_root, root, 32);
+        hanse_buf_clear(&run->new_digests);
+        run->new_digests = *digests;
+        *digests = HANSE_BUF_EMPTY;
+        run->new_size = size;
+    }
+    hanse_live_run_event(run, &event, err);
+}
+
+/* Sum of the accepted members' aux words; `sum` [words], zeroed. */
+static hanse_rc sum_aux(const hanse_live_run *run, uint64_t *sum, size_t words, hanse_err *err)
+{
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < run->roster.sites_count; i++)
+        if (run->round.members[i] == HANSE_MEMBER_ACCEPTED)
+            rc = hanse_aux_add(sum, run->members[i].aux, words, err);
+    return rc;
+}
+
+static hanse_rc append_words(hanse_buf *out, const uint64_t *words, size_t count, hanse_err *err)
+{
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        uint8_t bytes[8];
+
+        hanse_store_u64le(bytes, words[i]);
+        rc = hanse_buf_append(out, bytes, sizeof bytes, err);
+    }
+    return rc;
+}
+
+/* ---- publishing ---- */
+
+/* What the round says about the model before it, and the statistics it may have made. */
+static hanse_rc take_sums(hanse_live_run *run, hanse_store_round *row, hanse_progress *progress, hanse_buf *statistics, hanse_err *err)
+{
+    size_t words = hanse_aux_words(run->plan, row->kind);
+    uint64_t *sum = hanse_calloc(words, sizeof *sum);
+    hanse_metrics metrics = {0};
+    hanse_rc rc = sum != NULL ? sum_aux(run, sum, words, err) : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sums");
+
+    if (rc != HANSE_OK)
+        goto done;
+    row->weight = sum[0];
+    if (row->kind == HANSE_ROUND_STATISTICS) {
+        rc = append_words(statistics, sum, words, err);
+        hanse_progress_published(progress, HANSE_ROUND_STATISTICS, row->round, NULL);
+        goto done;
+    }
+    rc = append_words(&row->metrics, sum + 2, words - 2, err);
+    if (rc == HANSE_OK && words > 2)
+        rc = hanse_metrics_decode(&metrics, run->plan->data.classes_count, sum + 2, words - 2, err);
+    if (rc == HANSE_OK) {
+        memcpy(row->metrics_of, row->model_before, 32);
+        hanse_progress_published(progress, (hanse_round_kind)row->kind, row->round, words > 2 ? &metrics : NULL);
+    }
+
+done:
+    hanse_metrics_clear(&metrics);
+    hanse_free(sum);
+    return rc;
+}
+
+/* The result that sites get: who is in it, what it made, where the run stands. */
+static hanse_rc make_result(hanse_live_run *run, hanse_store_round *row, const hanse_store_run *next, hanse_err *err)
+{
+    hanse_result result = {.round = row->round, .attempt = row->attempt, .slot = row->slot, .kind = row->kind,
+                           .status = row->state == HANSE_STORE_ROUND_PUBLISHED ? HANSE_ROUND_PUBLISHED : HANSE_ROUND_VOID,
+                           .model_size = next->model_size, .metrics = hanse_buf_bytes(&row->metrics), .best_round = next->best_round,
+                           .state = next->state == HANSE_STORE_RUN_OPEN ? HANSE_RUN_GOES_ON
+                                    : next->state == HANSE_STORE_RUN_DONE ? HANSE_RUN_DONE : HANSE_RUN_FAILED};
+    hanse_rc rc = HANSE_OK;
+
+    result.participants = hanse_calloc(run->roster.sites_count, 32);
+    if (result.participants == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the result");
+    memcpy(result.run, run->row.run_id, 16);
+    memcpy(result.model_root, next->model_root, 32);
+    memcpy(result.metrics_of, row->metrics_of, 32);
+    memcpy(result.best_root, next->best_root, 32);
+    (void)snprintf(result.reason, sizeof result.reason, "%s", row->reason);
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        if (run->round.members[i] == HANSE_MEMBER_ACCEPTED)
+            memcpy(result.participants[result.participants_count++], run->roster.sites[i].id, 32);
+    if (next->statistics.len > 0)
+        rc = hanse_sha256(result.statistics_root, hanse_buf_bytes(&next->statistics), err);
+    if (rc == HANSE_OK)
+        rc = hanse_result_encode(&row->result, &result, err);
+    if (rc == HANSE_OK)
+        rc = sign_into(&row->result_sig, run->server, HANSE_RESULT_LABEL, hanse_buf_bytes(&row->result), err);
+    hanse_result_clear(&result);
+    return rc;
+}
+
+/* Models that are neither new nor the best go. */
+static void drop_old_model(const hanse_live_run *run, uint64_t round)
+{
+    hanse_path path;
+
+    if (round > MODELS_KEPT && round - MODELS_KEPT != run->row.best_round &&
+        hanse_store_model_path(path, run->server->dir, run->row.run_id, round - MODELS_KEPT, NULL) == HANSE_OK)
+        (void)unlink(path);
+}
+
+/* The members' part in a round that is over. */
+static void clear_members(hanse_live_run *run)
+{
+    for (size_t i = 0; i < run->roster.sites_count; i++) {
+        hanse_member *member = &run->members[i];
+
+        hanse_spool_remove(&member->spool);
+        hanse_free(member->aux);
+        member->aux = NULL;
+        hanse_buf_clear(&member->receipt);
+        hanse_buf_clear(&member->receipt_sig);
+    }
+}
+
+/* What the store writes: `next` shares the row's buffers but for statistics. */
+static hanse_rc advance(hanse_live_run *run, hanse_store_round *row, hanse_store_run *next, hanse_progress *progress, hanse_buf *statistics,
+                        hanse_err *err)
+{
+    hanse_rc rc = take_sums(run, row, progress, statistics, err);
+    hanse_round_kind kind;
+    uint64_t round;
+
+    if (rc != HANSE_OK)
+        return rc;
+    if (statistics->len > 0)
+        next->statistics = *statistics;
+    if (row->kind == HANSE_ROUND_TRAINING) {
+        next->model_round = row->round;
+        next->model_size = run->new_size;
+        memcpy(next->model_root, run->new_root, 32);
+    }
+    memcpy(row->model_after, next->model_root, 32);
+    next->rounds_done = progress->rounds_done;
+    next->evaluated = progress->evaluated;
+    next->best_value = progress->best_value;
+    if (progress->best_round != next->best_round || row->kind == HANSE_ROUND_TRAINING)
+        memcpy(next->best_root, progress->best_round == next->model_round ? next->model_root
+                                : progress->best_round + 1 == row->round ? row->model_before : next->best_root, 32);
+    next->best_round = progress->best_round;
+    if (!hanse_progress_next(progress, &kind, &round))
+        next->state = HANSE_STORE_RUN_DONE;
+    return HANSE_OK;
+}
+
+static void announce(hanse_live_run *run, const hanse_store_round *row)
+{
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        hanse_live_run_send_result(run, i);
+    hanse_log(HANSE_LOG_INFO, "round_%s run=%s round=%" PRIu64 " accepted=%zu of=%zu weight=%" PRIu64 " reason=%s",
+              hanse_store_round_state_name(row->state), run->row.name, row->round, hanse_round_accepted(&run->round),
+              run->roster.sites_count, row->weight, row->reason);
+    if (run->row.state != HANSE_STORE_RUN_OPEN)
+        hanse_log(HANSE_LOG_INFO, "run_%s run=%s", hanse_store_run_state_name(run->row.state), run->row.name);
+}
+
+/* For `hanse-coordinator round`: the one round that was asked for is over. */
+static void report_outcome(hanse_live_run *run, const hanse_store_round *row)
+{
+    hanse_server *server = run->server;
+
+    if (server->options->run_id == NULL || memcmp(server->options->run_id, run->row.run_id, 16) != 0)
+        return;
+    server->outcome = row->state == HANSE_STORE_ROUND_PUBLISHED
+                          ? HANSE_OK
+                          : HANSE_FAIL(&server->outcome_err, row->code, "round %" PRIu64 " is void: %s", row->round, row->reason);
+    server->stopping = true;
+}
+
+void hanse_live_run_close(hanse_live_run *run, bool published)
+{
+    hanse_store_round row = run->current;
+    hanse_store_run next = run->row; /* borrows the buffers of the row */
+    hanse_progress progress = run->progress;
+    hanse_buf statistics = HANSE_BUF_EMPTY;
+    hanse_err err = {0};
+    hanse_rc rc = HANSE_OK;
+
+    row.state = published ? HANSE_STORE_ROUND_PUBLISHED : HANSE_STORE_ROUND_VOID;
+    row.closed_ms = hanse_clock_wall_ms();
+    memcpy(row.model_after, run->row.model_root, 32);
+    if (published)
+        rc = advance(run, &row, &next, &progress, &statistics, &err);
+    else
+        (void)snprintf(row.reason, sizeof row.reason, "%s", run->round.reason);
+    if (rc != HANSE_OK) { /* the sums are not what they should be: keep the model, say so */
+        hanse_log(HANSE_LOG_ERROR, "round_unusable run=%s reason=%s", run->row.name, err.text);
+        (void)snprintf(row.reason, sizeof row.reason, "the sum is not usable: %.200s", err.text);
+        hanse_buf_clear(&row.metrics);
+        row.state = HANSE_STORE_ROUND_VOID;
+        next = run->row;
+        progress = run->progress;
+    }
+    if (row.state == HANSE_STORE_ROUND_VOID)
+        row.code = hanse_round_accepted(&run->round) < run->round.sites_min ? HANSE_E_QUORUM : HANSE_E_FAILED;
+    if (run->server->options->run_id == NULL && run->stop_reason[0] != '\0') {
+        next.state = HANSE_STORE_RUN_STOPPED;
+        (void)snprintf(next.reason, sizeof next.reason, "%s", run->stop_reason);
+    }
+    rc = make_result(run, &row, &next, &err);
+    if (rc == HANSE_OK)
+        rc = hanse_object_hash(next.previous, hanse_buf_bytes(&row.result), &err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_publish(run->server->store, &row, &next, &err);
+    if (rc != HANSE_OK) { /* nothing is lost: the round is open on disk, and a restart goes on with it */
+        hanse_log(HANSE_LOG_ERROR, "round_not_published run=%s reason=%s", run->row.name, err.text);
+        run->server->outcome = rc;
+        run->server->outcome_err = err;
+        run->server->stopping = true;
+        hanse_buf_clear(&statistics);
+        return;
+    }
+    run->row = next;
+    run->progress = progress;
+    if (row.kind == HANSE_ROUND_TRAINING && row.state == HANSE_STORE_ROUND_PUBLISHED) {
+        hanse_buf_clear(&run->digests);
+        run->digests = run->new_digests;
+        run->new_digests = HANSE_BUF_EMPTY;
+        hanse_ignore(hanse_store_model_path(run->model_path, run->server->dir, run->row.run_id, run->row.model_round, NULL));
+        drop_old_model(run, row.round);
+    }
+    hanse_buf_clear(&run->last_result);
+    hanse_buf_clear(&run->last_result_sig);
+    run->last_result = row.result; /* moved */
+    run->last_result_sig = row.result_sig;
+    row.result = row.result_sig = HANSE_BUF_EMPTY;
+    run->void_count = row.state == HANSE_STORE_ROUND_VOID ? run->void_count + 1 : 0;
+    if (run->void_count > 0) {
+        uint64_t wait_ms = (uint64_t)BACKOFF_MS << (run->void_count < 10 ? run->void_count : 10);
+
+        run->not_before_ms = row.closed_ms + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS);
+    }
+    announce(run, &row);
+    report_outcome(run, &row);
+    run->round_open = false;
+    clear_members(run);
+    hanse_round_clear(&run->round);
+    hanse_store_round_clear(&row);
+    run->current = (hanse_store_round){0};
+    hanse_live_run_tick(run, hanse_clock_wall_ms()); /* the next one may be due already */
+}
+
+void hanse_live_run_stop(hanse_live_run *run, const char *reason)
+{
+    hanse_err err = {0};
+
+    if (run->row.state != HANSE_STORE_RUN_OPEN)
+        return;
+    (void)snprintf(run->stop_reason, sizeof run->stop_reason, "%s", reason);
+    if (run->round_open && !run->folding) {
+        hanse_round_event event = {.kind = HANSE_ROUND_EV_STOP, .now_ms = hanse_clock_wall_ms()};
+
+        hanse_live_run_event(run, &event, NULL); /* the result tells the sites */
+    } else if (!run->round_open) {
+        if (hanse_store_run_end(run->server->store, run->row.run_id, HANSE_STORE_RUN_STOPPED, reason, hanse_clock_wall_ms(), &err) != HANSE_OK)
+            hanse_log(HANSE_LOG_ERROR, "run_not_stopped run=%s reason=%s", run->row.name, err.text);
+        else
+            run->row.state = HANSE_STORE_RUN_STOPPED;
+    } /* while the sum is being made, the run stops when it is published */
+}

@@ -1,0 +1,185 @@
+/* server.h - the service's own parts and how they hang together. Service thread only, but for what worker.h says.
+ *
+ *   service.c   start, loop, stop; the control socket          edge_lws.c  libwebsockets and TLS
+ *   session.c   one connection: messages in, messages and model chunks out
+ *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what sites say
+ *   round_edge.c opens and closes rounds
+ *   jobs.c      what workers do: open contributions, sum them  spool.c     contributions on disk */
+#ifndef HANSE_COORDINATOR_SERVER_H
+#define HANSE_COORDINATOR_SERVER_H
+
+#include "coordinator/config.h"
+#include "coordinator/round/progress.h"
+#include "coordinator/round/round.h"
+#include "coordinator/server/service.h"
+#include "coordinator/server/spool.h"
+#include "coordinator/server/worker.h"
+#include "coordinator/store/store.h"
+#include "hanse/identity.h"
+#include "hanse/inbox.h"
+#include "hanse/object.h"
+#include "hanse/sign.h"
+#include "hanse/tensor.h"
+
+struct lws;
+struct lws_context;
+struct lws_vhost;
+
+typedef struct hanse_server hanse_server;
+typedef struct hanse_session hanse_session;
+typedef struct hanse_live_run hanse_live_run;
+
+/* ---- a run in memory ---- */
+typedef struct hanse_member {
+    bool answered, accepted; /* the site's answer to the offer, since this service started */
+    hanse_spool spool;       /* of this round's upload; closed (fd -1) when there is none */
+    uint64_t *aux;           /* [aux_words], opened; owned; NULL before */
+    hanse_buf receipt, receipt_sig;
+} hanse_member;
+
+struct hanse_live_run {
+    hanse_server *server;
+    hanse_live_run *next;
+    hanse_store_run row;
+    hanse_plan *plan;
+    hanse_roster roster;
+    hanse_layout layout;
+    hanse_progress progress;
+    uint8_t seal_key[32], key_id[32];
+    hanse_member *members; /* [roster.sites_count] */
+
+    hanse_path model_path; /* the current model */
+    hanse_buf digests;     /* of its chunks, 32 bytes each */
+
+    bool requested;        /* an operator asked for a round (schedule on-demand) */
+    bool round_open;
+    hanse_round round;     /* while round_open */
+    hanse_store_round current;
+    hanse_spec spec;
+    uint64_t not_before_ms; /* after a void round: do not open the next one before */
+    uint32_t void_count;    /* void rounds in a row */
+    hanse_buf last_result, last_result_sig; /* empty before the first */
+    bool folding;
+    char stop_reason[128]; /* an operator stops the run */
+    uint8_t new_root[32]; /* of the model that was folded, until it is published */
+    hanse_buf new_digests;
+    uint64_t new_size;
+};
+
+/* ---- one connection ---- */
+#define HANSE_OUT_QUEUE_MAX 256 /* messages: more means that the peer does not read */
+
+struct hanse_session {
+    hanse_server *server;
+    struct lws *wsi;
+    hanse_session *next;
+    uint64_t id;
+    bool has_cert, greeted, closing;
+    uint8_t site_id[32]; /* of the site that the TLS certificate names */
+    hanse_name name;     /* for logs */
+    uint64_t since_ms;
+    hanse_inbox inbox;
+
+    struct hanse_out {
+        struct hanse_out *next;
+        hanse_buf bytes;
+        size_t sent;
+    } *out_head, *out_tail;
+    size_t out_count;
+
+    struct { /* a model on its way to the site */
+        int fd;
+        uint32_t transfer;
+        uint64_t size, chunks, index;
+        size_t offset; /* bytes of the current CHUNK message already sent */
+        hanse_buf digests;
+    } down;
+    struct { /* an upload under way */
+        hanse_live_run *run; /* NULL: none */
+        size_t member;
+        uint32_t transfer;
+        uint64_t slot;
+    } up;
+    uint32_t transfers; /* last transfer number given */
+};
+
+struct hanse_server {
+    const char *dir;
+    const hanse_coordinator_config *config;
+    hanse_store *store;
+    hanse_workers *workers;
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    hanse_session *sessions;
+    size_t sessions_count;
+    uint64_t session_ids;
+    hanse_live_run *runs;
+    hanse_key *sign_key;
+    hanse_cert *ca;
+    hanse_buf sign_cert_pem, crl_pem;
+    hanse_crl *crl;
+    void *ssl_ctx; /* SSL_CTX of the listener, to change the revocation list */
+    uint8_t *bounce; /* LWS_PRE + HANSE_FRAGMENT bytes to send from */
+    const hanse_service_options *options;
+    bool stopping;
+    hanse_rc outcome; /* of the one round that was asked for */
+    hanse_err outcome_err;
+};
+
+#define HANSE_FRAGMENT ((size_t)64 << 10) /* bytes of a websocket frame */
+
+/* ---- edge_lws.c ---- */
+HANSE_MUST_CHECK hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err);
+void hanse_edge_close(hanse_server *server);
+void hanse_edge_want_write(hanse_session *session);
+/* Reload crl.pem: refuse revoked sites from now on and end their sessions. */
+HANSE_MUST_CHECK hanse_rc hanse_edge_reload_crl(hanse_server *server, hanse_err *err);
+
+/* ---- session.c ---- */
+/* What the site sent; what is wrong with it is said to it, and ends the session. */
+void hanse_session_feed(hanse_session *session, hanse_bytes piece, bool last);
+void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi);
+void hanse_session_clear(hanse_session *session);
+/* Queue a message; a peer that does not read is closed. */
+void hanse_session_send(hanse_session *session, const hanse_message *message);
+/* Say why, then close. */
+void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reason);
+/* The next fragment into `room` (<= cap bytes): its length, 0 when there is nothing to send. */
+size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last);
+bool hanse_session_has_output(const hanse_session *session);
+hanse_session *hanse_session_of_site(hanse_server *server, const uint8_t site_id[32]);
+
+/* ---- enrol.c ---- */
+void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);
+
+/* ---- live_run.c ---- */
+HANSE_MUST_CHECK hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err); /* also: those submitted since */
+void hanse_live_run_free(hanse_live_run *run);
+hanse_live_run *hanse_live_run_find(hanse_server *server, const uint8_t run_id[16]);
+/* The site's place in the roster; false when it is not in it. */
+bool hanse_live_run_member(const hanse_live_run *run, const uint8_t site_id[32], size_t *member);
+void hanse_live_run_greet(hanse_live_run *run, hanse_session *session);  /* OFFER, after WELCOME */
+void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_answer *answer);
+void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload);
+void hanse_live_run_complete(hanse_live_run *run, size_t member); /* its last byte is spooled */
+void hanse_live_run_decline(hanse_live_run *run, size_t member, const hanse_msg_refusal *decline);
+void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, hanse_err *why); /* `why`: of INVALID and DECLINE */
+void hanse_live_run_send_spec(hanse_live_run *run, size_t member);
+void hanse_live_run_send_result(hanse_live_run *run, size_t member);
+
+/* ---- round_edge.c ---- */
+void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms); /* deadlines; opens what is due */
+void hanse_live_run_stop(hanse_live_run *run, const char *reason);
+/* Next time tick has something to do [wall ms]; UINT64_MAX: nothing planned. */
+uint64_t hanse_live_run_due(const hanse_live_run *run);
+void hanse_live_run_cut(hanse_live_run *run); /* the survivors are fixed: sum them */
+/* The sum is there (rc OK: root, digests and size of the new model; NULL and 0 where the round makes none), or cannot be made. */
+void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[32], hanse_buf *digests, uint64_t size, hanse_err *err);
+void hanse_live_run_close(hanse_live_run *run, bool published); /* publish, or void with the round's reason */
+
+/* ---- jobs.c ---- */
+void hanse_job_verify(hanse_live_run *run, size_t member);
+void hanse_job_fold(hanse_live_run *run);
+HANSE_MUST_CHECK hanse_rc hanse_model_digests(hanse_buf *digests, uint64_t *size, const char *path, hanse_err *err);
+
+#endif

@@ -1,0 +1,371 @@
+/* service.c - start, loop, stop. One service thread runs the protocol; workers compute; one thread listens on the control socket. */
+#include "coordinator/server/service.h"
+
+#include "coordinator/server/server.h"
+
+#include "hanse/clock.h"
+#include "hanse/log.h"
+
+#include <errno.h>
+#include <libwebsockets.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static atomic_bool woken, told_to_stop;
+static struct lws_context *_Atomic running; /* what a signal or another thread may wake */
+
+static void wake(void *user)
+{
+    struct lws_context *context = atomic_load(&running);
+
+    (void)user;
+    if (context != NULL)
+        lws_cancel_service(context);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&told_to_stop, true);
+    wake(NULL); /* a write to a pipe inside */
+}
+
+/* ---- control socket ---- */
+
+typedef struct control {
+    int listener, quit[2]; /* quit: a pipe that ends the thread */
+    hanse_path path;
+    pthread_t thread;
+    bool started;
+} control;
+
+static void *listen_for_wakes(void *arg)
+{
+    control *self = arg;
+    struct pollfd fds[2] = {{.fd = self->listener, .events = POLLIN}, {.fd = self->quit[0], .events = POLLIN}};
+
+    while (poll(fds, 2, -1) >= 0 || errno == EINTR) {
+        struct timeval patience = {.tv_sec = 1};
+        char line[8];
+        int client;
+
+        if (fds[1].revents != 0)
+            break;
+        client = accept4(self->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (client < 0)
+            continue;
+        (void)setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        if (recv(client, line, sizeof line, 0) == 5 && memcmp(line, "wake\n", 5) == 0) {
+            atomic_store(&woken, true);
+            wake(NULL);
+            (void)send(client, "ok\n", 3, MSG_NOSIGNAL);
+        }
+        (void)close(client);
+    }
+    return NULL;
+}
+
+static hanse_rc control_open(control *self, const char *dir, hanse_err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    hanse_rc rc = hanse_path_join(self->path, dir, HANSE_CONTROL_FILE, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    if (strlen(self->path) >= sizeof address.sun_path)
+        return HANSE_FAIL(err, HANSE_E_INVALID, "%s: too long for a socket; choose a shorter --dir", self->path);
+    memcpy(address.sun_path, self->path, strlen(self->path) + 1);
+    self->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (self->listener < 0 || pipe(self->quit) != 0)
+        return HANSE_FAIL_ERRNO(err, "control socket");
+    (void)unlink(self->path); /* ours: we hold the directory's lock */
+    if (fchmod(self->listener, 0600) != 0 || bind(self->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+        chmod(self->path, 0600) != 0 || listen(self->listener, 16) != 0)
+        return HANSE_FAIL_ERRNO(err, "%s", self->path);
+    if (pthread_create(&self->thread, NULL, listen_for_wakes, self) != 0)
+        return HANSE_FAIL_ERRNO(err, "control thread");
+    self->started = true;
+    return HANSE_OK;
+}
+
+static void control_close(control *self)
+{
+    if (self->started) {
+        (void)!write(self->quit[1], "q", 1);
+        pthread_join(self->thread, NULL);
+        (void)unlink(self->path);
+    }
+    if (self->listener >= 0)
+        (void)close(self->listener);
+    for (int i = 0; i < 2; i++)
+        if (self->quit[i] >= 0)
+            (void)close(self->quit[i]);
+}
+
+/* ---- identity ---- */
+
+static hanse_rc read_pem(const hanse_server *server, const char *name, hanse_buf *out, hanse_err *err)
+{
+    hanse_path path;
+    hanse_rc rc = hanse_path_join(path, server->dir, name, err);
+
+    return rc == HANSE_OK ? hanse_file_read(out, path, HANSE_CRL_PEM_MAX, err) : rc;
+}
+
+static hanse_rc load_crl(hanse_server *server, hanse_err *err)
+{
+    hanse_buf pem = HANSE_BUF_EMPTY;
+    hanse_crl *crl = NULL;
+    hanse_rc rc = read_pem(server, HANSE_CRL_FILE, &pem, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_crl_from_pem(&crl, hanse_buf_bytes(&pem), err);
+    if (rc == HANSE_OK)
+        rc = hanse_crl_verify(crl, server->ca, (int64_t)(hanse_clock_wall_ms() / 1000), err);
+    if (rc != HANSE_OK) {
+        hanse_err_wrap(err, HANSE_CRL_FILE);
+        hanse_buf_clear(&pem);
+        hanse_crl_free(crl);
+        return rc;
+    }
+    hanse_buf_clear(&server->crl_pem);
+    hanse_crl_free(server->crl);
+    server->crl_pem = pem;
+    server->crl = crl;
+    return HANSE_OK;
+}
+
+static hanse_rc load_identity(hanse_server *server, hanse_err *err)
+{
+    hanse_buf ca = HANSE_BUF_EMPTY, key = HANSE_BUF_EMPTY;
+    hanse_cert *tls = NULL, *sign = NULL;
+    hanse_buf tls_pem = HANSE_BUF_EMPTY;
+    int64_t now = (int64_t)(hanse_clock_wall_ms() / 1000);
+    hanse_trust trust = {0};
+    hanse_rc rc = read_pem(server, HANSE_CA_CERT_FILE, &ca, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_cert_from_pem(&server->ca, hanse_buf_bytes(&ca), err);
+    if (rc == HANSE_OK)
+        rc = load_crl(server, err);
+    if (rc == HANSE_OK)
+        rc = read_pem(server, HANSE_SIGN_KEY_FILE, &key, err);
+    if (rc == HANSE_OK)
+        rc = hanse_key_from_pem(&server->sign_key, hanse_buf_bytes(&key), err);
+    if (rc == HANSE_OK)
+        rc = read_pem(server, HANSE_SIGN_CERT_FILE, &server->sign_cert_pem, err);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_from_pem(&sign, hanse_buf_bytes(&server->sign_cert_pem), err);
+    if (rc == HANSE_OK)
+        rc = read_pem(server, HANSE_TLS_CERT_FILE, &tls_pem, err);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_from_pem(&tls, hanse_buf_bytes(&tls_pem), err);
+    trust.ca = server->ca;
+    trust.crl = server->crl;
+    if (rc == HANSE_OK && (rc = hanse_cert_verify(sign, &trust, HANSE_PROFILE_COORDINATOR_SIGN, now, err)) != HANSE_OK)
+        hanse_err_wrap(err, HANSE_SIGN_CERT_FILE);
+    if (rc == HANSE_OK && (rc = hanse_cert_verify(tls, &trust, HANSE_PROFILE_COORDINATOR_TLS, now, err)) != HANSE_OK)
+        hanse_err_wrap(err, HANSE_TLS_CERT_FILE);
+    hanse_cert_free(tls);
+    hanse_cert_free(sign);
+    hanse_buf_clear(&tls_pem);
+    hanse_buf_clear(&ca);
+    hanse_buf_wipe(&key);
+    return rc;
+}
+
+/* ---- the loop ---- */
+
+/* Commands left requests in the store, revoked a site, or submitted a run. */
+static hanse_rc take_requests(hanse_server *server, hanse_err *err)
+{
+    uint64_t crl_number = hanse_crl_number(server->crl);
+    hanse_store_request *requests = NULL;
+    size_t count = 0;
+    hanse_rc rc = load_crl(server, err);
+
+    if (rc == HANSE_OK && hanse_crl_number(server->crl) != crl_number)
+        rc = hanse_edge_reload_crl(server, err);
+    if (rc == HANSE_OK)
+        rc = hanse_live_runs_load(server, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_requests(server->store, &requests, &count, err);
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        hanse_live_run *run = hanse_live_run_find(server, requests[i].run_id);
+
+        if (run != NULL && requests[i].kind == HANSE_STORE_ASK_STOP)
+            hanse_live_run_stop(run, "stopped by the operator");
+        else if (run != NULL && !run->round_open)
+            run->requested = true;
+        rc = hanse_store_request_done(server->store, requests[i].id, err);
+    }
+    hanse_free(requests);
+    return rc;
+}
+
+static void serve_once(hanse_server *server)
+{
+    uint64_t now_ms = hanse_clock_wall_ms();
+    hanse_err err = {0};
+    hanse_job *job;
+
+    while ((job = hanse_workers_next(server->workers)) != NULL)
+        job->done(job);
+    if (atomic_exchange(&woken, false) && take_requests(server, &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "requests reason=%s", err.text);
+    for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
+        hanse_live_run_tick(run, now_ms);
+}
+
+/* lws sleeps until something happens; a timer of ours wakes it for deadlines. */
+static void on_timer(lws_sorted_usec_list_t *sul)
+{
+    (void)sul; /* the loop looks at the clock itself */
+}
+
+static uint64_t next_due(const hanse_server *server, uint64_t now_ms, uint64_t until_ms)
+{
+    uint64_t due_ms = until_ms < now_ms + 60000 ? until_ms : now_ms + 60000;
+
+    for (const hanse_live_run *run = server->runs; run != NULL; run = run->next) {
+        uint64_t at_ms = hanse_live_run_due(run);
+
+        due_ms = at_ms < due_ms ? at_ms : due_ms;
+    }
+    return due_ms > now_ms ? due_ms - now_ms : 1;
+}
+
+static hanse_rc loop(hanse_server *server, hanse_err *err)
+{
+    uint64_t until_ms = server->options->wait_ms > 0 ? hanse_clock_wall_ms() + server->options->wait_ms : UINT64_MAX;
+    lws_sorted_usec_list_t timer = {0};
+
+    atomic_store(&woken, true); /* what was asked while we were away */
+    for (;;) {
+        uint64_t now_ms = hanse_clock_wall_ms();
+
+        serve_once(server);
+        if (server->stopping || atomic_load(&told_to_stop))
+            break;
+        if (now_ms >= until_ms)
+            return HANSE_FAIL(err, HANSE_E_LATE, "the round is still open; the next call goes on with it");
+        lws_sul_schedule(server->context, 0, &timer, on_timer, (lws_usec_t)next_due(server, now_ms, until_ms) * 1000);
+        if (lws_service(server->context, 0) < 0)
+            return HANSE_FAIL(err, HANSE_E_IO, "the event loop ended");
+    }
+    lws_sul_cancel(&timer);
+    if (server->outcome != HANSE_OK)
+        *err = server->outcome_err;
+    return server->outcome;
+}
+
+/* Say good-bye, and let what is queued (a last RESULT) leave. */
+static void end_sessions(hanse_server *server)
+{
+    uint64_t end_us = hanse_clock_mono_us() + 2000000;
+    lws_sorted_usec_list_t timer = {0};
+
+    for (hanse_session *session = server->sessions; session != NULL; session = session->next) {
+        hanse_message message = {.kind = HANSE_BYE};
+
+        message.bye.reason = hanse_bytes_str("the coordinator stops");
+        session->closing = true;
+        hanse_session_send(session, &message);
+    }
+    while (server->sessions != NULL && hanse_clock_mono_us() < end_us) {
+        lws_sul_schedule(server->context, 0, &timer, on_timer, 50000);
+        if (lws_service(server->context, 0) < 0)
+            break;
+    }
+    lws_sul_cancel(&timer);
+}
+
+static hanse_rc start_one_round(hanse_server *server, hanse_err *err)
+{
+    hanse_live_run *run;
+
+    if (server->options->run_id == NULL)
+        return HANSE_OK;
+    run = hanse_live_run_find(server, server->options->run_id);
+    if (run == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such run");
+    if (run->row.state != HANSE_STORE_RUN_OPEN) {
+        hanse_log(HANSE_LOG_INFO, "nothing_due run=%s state=%s", run->row.name, hanse_store_run_state_name(run->row.state));
+        server->stopping = true;
+    } else if (!run->round_open) {
+        run->requested = true;
+    }
+    return HANSE_OK;
+}
+
+static void close_all(hanse_server *server, control *ctl, int *lock)
+{
+    atomic_store(&running, NULL);
+    control_close(ctl);
+    hanse_edge_close(server);
+    hanse_workers_free(server->workers);
+    while (server->runs != NULL) {
+        hanse_live_run *run = server->runs;
+
+        server->runs = run->next;
+        hanse_live_run_free(run);
+    }
+    hanse_store_close(server->store);
+    hanse_key_free(server->sign_key);
+    hanse_cert_free(server->ca);
+    hanse_crl_free(server->crl);
+    hanse_buf_clear(&server->crl_pem);
+    hanse_buf_clear(&server->sign_cert_pem);
+    hanse_lock_release(lock);
+}
+
+hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *config, const hanse_service_options *options, hanse_err *err)
+{
+    hanse_server server = {.dir = dir, .config = config, .options = options};
+    control ctl = {.listener = -1, .quit = {-1, -1}};
+    struct sigaction on_stop = {.sa_handler = on_signal};
+    hanse_path spool;
+    int lock = -1;
+    hanse_rc rc;
+
+    (void)prctl(PR_SET_DUMPABLE, 0); /* keys are in memory: no core dumps */
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigaction(SIGTERM, &on_stop, NULL);
+    (void)sigaction(SIGINT, &on_stop, NULL);
+    rc = hanse_lock_try(&lock, dir, err);
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_path_join(spool, dir, HANSE_SPOOL_DIR, err);
+    if (rc == HANSE_OK)
+        rc = hanse_dir_make(spool, 0700, err);
+    if (rc == HANSE_OK)
+        rc = load_identity(&server, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_open(&server.store, dir, false, err);
+    if (rc == HANSE_OK)
+        rc = hanse_workers_new(&server.workers, config->limits.workers, wake, NULL, err);
+    if (rc == HANSE_OK)
+        rc = hanse_edge_open(&server, err);
+    if (rc == HANSE_OK) {
+        atomic_store(&running, server.context);
+        rc = hanse_live_runs_load(&server, err);
+    }
+    if (rc == HANSE_OK)
+        rc = control_open(&ctl, dir, err);
+    if (rc == HANSE_OK)
+        rc = start_one_round(&server, err);
+    if (rc == HANSE_OK) {
+        hanse_log(HANSE_LOG_INFO, "service_up consortium=%s listen=%s runs_dir=%s", config->name, config->listen, dir);
+        rc = loop(&server, err);
+        end_sessions(&server);
+    }
+    close_all(&server, &ctl, &lock);
+    return rc;
+}

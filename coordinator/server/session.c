@@ -1,0 +1,387 @@
+#include "coordinator/server/server.h"
+
+#include "hanse/clock.h"
+#include "hanse/log.h"
+#include "hanse/model_root.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define SKEW_MS (5 * 60 * 1000) /* clock difference that is tolerated */
+
+/* ---- output ---- */
+
+void hanse_session_send(hanse_session *session, const hanse_message *message)
+{
+    hanse_err err = {0};
+    struct hanse_out *out = hanse_calloc(1, sizeof *out);
+
+    if (session->closing && message->kind != HANSE_ERROR && message->kind != HANSE_BYE) {
+        hanse_free(out);
+        return;
+    }
+    if (out == NULL || session->out_count >= HANSE_OUT_QUEUE_MAX || hanse_message_encode(&out->bytes, message, &err) != HANSE_OK) {
+        hanse_log(HANSE_LOG_WARN, "send_failed site=%s message=%s reason=%s", session->name, hanse_kind_name(message->kind),
+                  out == NULL ? "no memory" : session->out_count >= HANSE_OUT_QUEUE_MAX ? "the site does not read" : err.text);
+        hanse_free(out);
+        session->closing = true; /* it re-syncs when it comes back */
+    } else {
+        if (session->out_tail != NULL)
+            session->out_tail->next = out;
+        else
+            session->out_head = out;
+        session->out_tail = out;
+        session->out_count++;
+    }
+    hanse_edge_want_write(session);
+}
+
+void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reason)
+{
+    hanse_message message = {.kind = HANSE_ERROR};
+
+    message.error.code = hanse_bytes_str(hanse_rc_name(rc));
+    message.error.reason = hanse_bytes_str(reason);
+    hanse_log(HANSE_LOG_WARN, "session_refused site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), reason);
+    session->closing = true;
+    hanse_session_send(session, &message);
+}
+
+bool hanse_session_has_output(const hanse_session *session)
+{
+    return session->out_head != NULL || session->down.fd >= 0;
+}
+
+static void end_download(hanse_session *session)
+{
+    if (session->down.fd >= 0)
+        (void)close(session->down.fd);
+    session->down.fd = -1;
+    hanse_buf_clear(&session->down.digests);
+}
+
+/* The next piece of the CHUNK message under way: its head goes with its first bytes. */
+static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last)
+{
+    uint64_t at = session->down.index * HANSE_CHUNK_LEN;
+    uint64_t rest = session->down.size - at;
+    size_t payload_len = rest < HANSE_CHUNK_LEN ? (size_t)rest : HANSE_CHUNK_LEN;
+    size_t head_len = 0, len;
+    hanse_err err = {0};
+
+    *first = session->down.offset == 0;
+    if (*first) {
+        hanse_msg_chunk chunk = {.transfer = session->down.transfer,
+                                 .index = session->down.index,
+                                 .digest = {session->down.digests.data + 32 * session->down.index, 32},
+                                 .payload = {NULL, payload_len}};
+        hanse_rc rc = hanse_chunk_head_encode(room, &head_len, &chunk, &err);
+
+        assert(rc == HANSE_OK);
+        (void)rc;
+    }
+    len = payload_len - session->down.offset < cap - head_len ? payload_len - session->down.offset : cap - head_len;
+    if (hanse_fd_read_at(session->down.fd, room + head_len, len, at + session->down.offset, "model", &err) != HANSE_OK) {
+        hanse_log(HANSE_LOG_ERROR, "model_unreadable site=%s reason=%s", session->name, err.text);
+        end_download(session);
+        session->closing = true;
+        return 0;
+    }
+    session->down.offset += len;
+    *last = session->down.offset == payload_len;
+    if (*last) {
+        session->down.offset = 0;
+        if (++session->down.index == session->down.chunks)
+            end_download(session);
+    }
+    return head_len + len;
+}
+
+size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last)
+{
+    struct hanse_out *out = session->out_head;
+    size_t len;
+
+    /* A message under way ends before another begins; between chunks, small messages go first. */
+    if (session->down.fd >= 0 && (session->down.offset > 0 || out == NULL))
+        return fill_chunk(session, room, cap, first, last);
+    if (out == NULL)
+        return 0;
+    len = out->bytes.len - out->sent < cap ? out->bytes.len - out->sent : cap;
+    *first = out->sent == 0;
+    memcpy(room, out->bytes.data + out->sent, len);
+    out->sent += len;
+    *last = out->sent == out->bytes.len;
+    if (*last) {
+        session->out_head = out->next;
+        if (session->out_head == NULL)
+            session->out_tail = NULL;
+        session->out_count--;
+        hanse_buf_clear(&out->bytes);
+        hanse_free(out);
+    }
+    return len;
+}
+
+/* ---- input ---- */
+
+static hanse_rc on_hello(hanse_session *session, const hanse_msg_hello *hello, hanse_err *err)
+{
+    hanse_server *server = session->server;
+    hanse_message welcome = {.kind = HANSE_WELCOME};
+    uint64_t now_ms = hanse_clock_wall_ms();
+    uint64_t skew_ms = hello->time_ms > now_ms ? hello->time_ms - now_ms : now_ms - hello->time_ms;
+    char software[65];
+
+    hanse_text_copy(software, sizeof software, hello->software);
+    if (hello->protocol != HANSE_PROTOCOL)
+        return HANSE_FAIL(err, HANSE_E_VERSION, "the site speaks protocol %" PRIu32 " (%s), this coordinator %d (%s): update the older one",
+                          hello->protocol, software, HANSE_PROTOCOL, HANSE_VERSION);
+    if (skew_ms > SKEW_MS)
+        return HANSE_FAIL(err, HANSE_E_IDENTITY, "the clocks differ by %" PRIu64 " s; at most %d are tolerated: set the clock",
+                          skew_ms / 1000, SKEW_MS / 1000);
+    for (hanse_session *other = server->sessions; other != NULL; other = other->next) /* the newest session of a site wins */
+        if (other != session && other->greeted && memcmp(other->site_id, session->site_id, 32) == 0)
+            hanse_session_refuse(other, HANSE_E_DUPLICATE, "the site connected again; this older connection ends");
+    session->greeted = true;
+    hanse_log(HANSE_LOG_INFO, "site_connected site=%s software=%s skew_ms=%" PRIu64, session->name, software, skew_ms);
+    if (hanse_store_site_seen(server->store, session->site_id, now_ms, err) != HANSE_OK)
+        hanse_log(HANSE_LOG_WARN, "store site=%s reason=%s", session->name, err->text);
+    welcome.welcome.protocol = HANSE_PROTOCOL;
+    welcome.welcome.software = hanse_bytes_str("hanse-coordinator " HANSE_VERSION);
+    welcome.welcome.time_ms = now_ms;
+    welcome.welcome.consortium = hanse_bytes_str(server->config->name);
+    welcome.welcome.crl = hanse_buf_bytes(&server->crl_pem);
+    hanse_session_send(session, &welcome);
+    if (hanse_live_runs_load(server, err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "runs_unreadable reason=%s", err->text);
+    for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
+        hanse_live_run_greet(run, session);
+    return HANSE_OK;
+}
+
+static hanse_rc on_fetch(hanse_session *session, const hanse_msg_fetch *fetch, hanse_live_run *run, hanse_err *err)
+{
+    hanse_message message = {.kind = HANSE_MODEL};
+    hanse_path path;
+    hanse_rc rc;
+
+    end_download(session);
+    if (memcmp(fetch->model_root, run->row.model_root, 32) == 0) {
+        rc = hanse_store_model_path(path, session->server->dir, run->row.run_id, run->row.model_round, err);
+        if (rc == HANSE_OK)
+            rc = hanse_buf_append(&session->down.digests, run->digests.data, run->digests.len, err);
+        session->down.size = run->row.model_size;
+    } else if (run->row.best_round > 0 && memcmp(fetch->model_root, run->row.best_root, 32) == 0) {
+        rc = hanse_store_model_path(path, session->server->dir, run->row.run_id, run->row.best_round, err);
+        if (rc == HANSE_OK)
+            rc = hanse_model_digests(&session->down.digests, &session->down.size, path, err);
+    } else {
+        rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such model: the round has moved on");
+    }
+    if (rc != HANSE_OK)
+        return rc;
+    session->down.chunks = hanse_model_chunks(session->down.size);
+    if (fetch->offset > session->down.chunks)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "FETCH from chunk %" PRIu64 " of %" PRIu64, fetch->offset, session->down.chunks);
+    message.model.transfer = session->down.transfer = ++session->transfers;
+    message.model.size = session->down.size;
+    message.model.chunks = session->down.chunks;
+    hanse_session_send(session, &message);
+    if (fetch->offset == session->down.chunks)
+        return HANSE_OK;
+    session->down.fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (session->down.fd < 0)
+        return HANSE_FAIL_ERRNO(err, "%s", path);
+    session->down.index = fetch->offset;
+    session->down.offset = 0;
+    hanse_edge_want_write(session);
+    return HANSE_OK;
+}
+
+/* Messages that name a run: the run must exist and have the site in its roster. */
+static hanse_rc find_run(hanse_session *session, const uint8_t run_id[16], hanse_live_run **run, size_t *member, hanse_err *err)
+{
+    *run = hanse_live_run_find(session->server, run_id);
+    if (*run == NULL || !hanse_live_run_member(*run, session->site_id, member))
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a message about a run that this site is not part of");
+    return HANSE_OK;
+}
+
+static hanse_rc on_upload(hanse_session *session, const hanse_msg_signed *upload, hanse_err *err)
+{
+    hanse_upload header;
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc = hanse_upload_decode(&header, upload->object, err);
+
+    if (rc == HANSE_OK)
+        rc = find_run(session, header.run, &run, &member, err);
+    if (rc == HANSE_OK)
+        hanse_live_run_upload(run, session, member, upload);
+    return rc;
+}
+
+static hanse_rc on_site_message(hanse_session *session, const hanse_message *message, hanse_err *err)
+{
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc;
+
+    switch (message->kind) {
+    case HANSE_ANSWER:
+        rc = find_run(session, message->answer.run, &run, &member, err);
+        if (rc == HANSE_OK)
+            hanse_live_run_answer(run, session, member, &message->answer);
+        return rc;
+    case HANSE_FETCH:
+        rc = find_run(session, message->fetch.run, &run, &member, err);
+        return rc == HANSE_OK ? on_fetch(session, &message->fetch, run, err) : rc;
+    case HANSE_UPLOAD:
+        return on_upload(session, &message->upload, err);
+    case HANSE_DECLINE:
+        rc = find_run(session, message->decline.run, &run, &member, err);
+        if (rc == HANSE_OK)
+            hanse_live_run_decline(run, member, &message->decline);
+        return rc;
+    default:
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
+    }
+}
+
+static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *err)
+{
+    hanse_session *session = user;
+    char code[HANSE_CODE_MAX + 1], reason[HANSE_REASON_MAX + 1];
+
+    if (session->closing)
+        return HANSE_OK;
+    switch (message->kind) {
+    case HANSE_ENROL:
+        if (session->greeted)
+            return HANSE_FAIL(err, HANSE_E_PROTOCOL, "ENROL after HELLO");
+        hanse_enrol(session, &message->enrol);
+        return HANSE_OK;
+    case HANSE_HELLO:
+        if (!session->has_cert)
+            return HANSE_FAIL(err, HANSE_E_IDENTITY, "no client certificate: enrol this site first (hanse-node enrol INVITATION)");
+        if (session->greeted)
+            return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a second HELLO");
+        return on_hello(session, &message->hello, err);
+    case HANSE_ERROR:
+        hanse_text_copy(code, sizeof code, message->error.code);
+        hanse_text_copy(reason, sizeof reason, message->error.reason);
+        hanse_log(HANSE_LOG_WARN, "site_error site=%s code=%s reason=%s", session->name, code, reason);
+        session->closing = true;
+        hanse_edge_want_write(session);
+        return HANSE_OK;
+    case HANSE_BYE:
+        session->closing = true;
+        hanse_edge_want_write(session);
+        return HANSE_OK;
+    default:
+        if (!session->greeted)
+            return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s before HELLO", hanse_kind_name(message->kind));
+        return on_site_message(session, message, err);
+    }
+}
+
+/* The spool that the chunk under way belongs to; NULL when its round has moved on: its bytes are then dropped, and the
+ * site has been or will be told. */
+static hanse_spool *upload_spool(hanse_session *session)
+{
+    hanse_live_run *run = session->up.run;
+    hanse_spool *spool;
+
+    if (run == NULL || !run->round_open || run->current.slot != session->up.slot)
+        return NULL;
+    spool = &run->members[session->up.member].spool;
+    return spool->fd >= 0 && run->round.members[session->up.member] == HANSE_MEMBER_UPLOADING ? spool : NULL;
+}
+
+static hanse_rc on_chunk_head(void *user, const hanse_msg_chunk *head, hanse_err *err)
+{
+    hanse_session *session = user;
+    hanse_spool *spool;
+
+    if (session->up.run == NULL || head->transfer != session->up.transfer || head->digest.len != 0)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a CHUNK of no upload under way");
+    spool = upload_spool(session);
+    if (spool != NULL && (head->index != spool->held || head->payload.len != hanse_spool_chunk_len(spool, head->index)))
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "chunk %" PRIu64 " of %zu bytes; chunk %" PRIu64 " is next", head->index,
+                          head->payload.len, spool->held);
+    return HANSE_OK;
+}
+
+static hanse_rc on_chunk_data(void *user, const hanse_msg_chunk *head, size_t offset, hanse_bytes piece, hanse_err *err)
+{
+    hanse_session *session = user;
+    hanse_spool *spool = upload_spool(session);
+
+    return spool != NULL && head->index == spool->held ? hanse_spool_put(spool, head->index, offset, piece, err) : HANSE_OK;
+}
+
+static hanse_rc on_chunk_end(void *user, const hanse_msg_chunk *head, hanse_err *err)
+{
+    hanse_session *session = user;
+    hanse_spool *spool = upload_spool(session);
+
+    (void)err;
+    if (spool != NULL && head->index == spool->held && ++spool->held == spool->chunks)
+        hanse_live_run_complete(session->up.run, session->up.member);
+    return HANSE_OK;
+}
+
+static const hanse_inbox_ops inbox_ops = {on_message, on_chunk_head, on_chunk_data, on_chunk_end};
+
+void hanse_session_feed(hanse_session *session, hanse_bytes piece, bool last)
+{
+    hanse_err err = {0};
+    hanse_rc rc = hanse_inbox_feed(&session->inbox, piece, last, &err);
+
+    if (rc != HANSE_OK)
+        hanse_session_refuse(session, rc, err.text);
+}
+
+void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi)
+{
+    *session = (hanse_session){.server = server, .wsi = wsi, .id = ++server->session_ids, .since_ms = hanse_clock_wall_ms()};
+    session->down.fd = -1;
+    (void)snprintf(session->name, sizeof session->name, "-");
+    hanse_inbox_init(&session->inbox, &inbox_ops, session, HANSE_FROM_NODE);
+    session->next = server->sessions;
+    server->sessions = session;
+    server->sessions_count++;
+}
+
+void hanse_session_clear(hanse_session *session)
+{
+    hanse_session **link = &session->server->sessions;
+
+    while (*link != NULL && *link != session)
+        link = &(*link)->next;
+    if (*link != NULL) {
+        *link = session->next;
+        session->server->sessions_count--;
+    }
+    while (session->out_head != NULL) {
+        struct hanse_out *out = session->out_head;
+
+        session->out_head = out->next;
+        hanse_buf_clear(&out->bytes);
+        hanse_free(out);
+    }
+    end_download(session);
+    hanse_inbox_clear(&session->inbox);
+}
+
+hanse_session *hanse_session_of_site(hanse_server *server, const uint8_t site_id[32])
+{
+    for (hanse_session *session = server->sessions; session != NULL; session = session->next)
+        if (session->greeted && !session->closing && memcmp(session->site_id, site_id, 32) == 0)
+            return session;
+    return NULL;
+}
