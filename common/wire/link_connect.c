@@ -231,6 +231,14 @@ static hanse_rc upgrade(hanse_link *link, const char *authority, const attempt *
     rc = hanse_ws_request(&request, authority, key, err);
     if (rc == HANSE_OK)
         rc = run_ssl(link, try, call_write, &request, err);
+    /* A server that refused our certificate has hung up by now; its alert still waits to be read. */
+    if (rc == HANSE_E_LINK && SSL_read(link->ssl, link->in, sizeof link->in) <= 0) {
+        hanse_err alert;
+        short events;
+
+        if (hanse_link_ssl_problem(link, -1, &events, &alert) == HANSE_E_IDENTITY)
+            rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "%s", alert.text);
+    }
     while (rc == HANSE_OK && head_len == 0) {
         rc = run_ssl(link, try, call_read, &got, err);
         if (rc == HANSE_OK)
