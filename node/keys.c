@@ -1,7 +1,7 @@
 #include "node/keys.h"
 
 #include "hanse/digest.h"
-#include "hanse/safetensors.h"
+#include "hanse/sealed.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -148,8 +148,6 @@ void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *co
 
 /* ---- sealing ---- */
 
-static const char info_label[] = "hanse1/upload";
-
 hanse_rc hanse_node_seal_make(const hanse_node_keys *keys, const char *dir, const hanse_offer *offer, const hanse_spec *spec,
                               const uint8_t spec_hash[32], hanse_site_work *work, hanse_err *err)
 {
@@ -208,7 +206,7 @@ hanse_rc hanse_node_seal_open(hanse_node_seal *out, const char *dir, const hanse
     if (rc == HANSE_OK && secret.len != HANSE_X25519_LEN)
         rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: %zu bytes, want %d", path, secret.len, HANSE_X25519_LEN);
     if (rc == HANSE_OK)
-        rc = hanse_hpke_sender_new(&out->hpke, enc, HANSE_AEAD_AES256GCM, offer->seal_key, secret.data, hanse_bytes_str(info_label), err);
+        rc = hanse_hpke_sender_new(&out->hpke, enc, HANSE_AEAD_AES256GCM, offer->seal_key, secret.data, hanse_bytes_str(HANSE_SEALED_INFO), err);
     hanse_buf_wipe(&secret);
     if (rc == HANSE_OK && memcmp(enc, out->header.enc, 32) != 0)
         rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: not the key of the stored contribution", path);
@@ -225,7 +223,7 @@ hanse_rc hanse_node_seal_chunk(hanse_node_seal *seal, const hanse_site_work *wor
 {
     size_t plain = hanse_upload_chunk_len(&seal->header, index);
     uint64_t count = hanse_upload_chunks(&seal->header);
-    uint8_t aad[41];
+    uint8_t aad[HANSE_SEALED_AAD_LEN];
     hanse_rc rc = HANSE_OK;
 
     if (index == 0)
@@ -234,11 +232,7 @@ hanse_rc hanse_node_seal_chunk(hanse_node_seal *seal, const hanse_site_work *wor
         rc = hanse_fd_read_at(seal->fd, out, plain, work->data_offset + (index - 1) * HANSE_CHUNK_LEN, work->trained, err);
     if (rc != HANSE_OK)
         return rc;
-    /* header hash || index || last, integers big-endian: docs/wire.md#uploads */
-    memcpy(aad, seal->header_hash, 32);
-    for (int i = 0; i < 8; i++)
-        aad[32 + i] = (uint8_t)(index >> (56 - 8 * i));
-    aad[40] = index + 1 == count;
+    hanse_sealed_aad(aad, seal->header_hash, index, index + 1 == count);
     rc = hanse_hpke_seal(seal->hpke, index, (hanse_bytes){aad, sizeof aad}, out, (hanse_bytes){out, plain}, err);
     *len = plain + HANSE_HPKE_TAG_LEN;
     return rc;

@@ -320,7 +320,7 @@ hanse_rc hanse_site_store_offer(hanse_site_store *store, const hanse_offer *offe
     hanse_rc rc = hanse_offer_encode(&bytes, offer, err);
 
     if (rc == HANSE_OK) {
-        query q = prepare(store, "INSERT OR IGNORE INTO offer VALUES(?, ?, ?, ?)");
+        query q = prepare(store, "INSERT INTO offer VALUES(?, ?, ?, ?) ON CONFLICT(run) DO UPDATE SET seen_ms=excluded.seen_ms");
         bind_blob(&q, offer->run, 16);
         bind_blob(&q, bytes.data, bytes.len);
         bind_int(&q, offer->opened_ms);
