@@ -30,11 +30,21 @@ static hanse_rc service_runs(const char *dir, bool *runs, hanse_err *err)
     return rc == HANSE_OK || *runs ? HANSE_OK : HANSE_FAIL(err, rc, "%s", inner.text);
 }
 
+/* The configured level, unless the command line names another. */
+static hanse_rc load_config(const hanse_cli *cli, hanse_coordinator_config *config, hanse_err *err)
+{
+    hanse_rc rc = hanse_coordinator_config_load(config, cli->dir, err);
+
+    if (rc == HANSE_OK && cli->level == HANSE_LOG_INFO)
+        hanse_log_level_set((hanse_level)config->level);
+    return rc;
+}
+
 hanse_rc hanse_command_serve(hanse_cli *cli, hanse_err *err)
 {
     const hanse_service_options options = {.run_id = NULL};
     hanse_coordinator_config config;
-    hanse_rc rc = hanse_coordinator_config_load(&config, cli->dir, err);
+    hanse_rc rc = load_config(cli, &config, err);
 
     return rc == HANSE_OK ? hanse_service_run(cli->dir, &config, &options, err) : rc;
 }
@@ -93,7 +103,7 @@ static hanse_rc serve_round(hanse_cli *cli, hanse_store *store, const hanse_stor
     hanse_coordinator_config config;
     hanse_store_round round = {0};
     bool found = false;
-    hanse_rc rc = hanse_coordinator_config_load(&config, cli->dir, err);
+    hanse_rc rc = load_config(cli, &config, err);
 
     if (rc == HANSE_OK)
         rc = hanse_service_run(cli->dir, &config, &options, err);

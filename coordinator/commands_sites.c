@@ -134,7 +134,7 @@ static hanse_rc init_config(hanse_cli *cli, hanse_buf *text, hanse_coordinator_c
         hanse_err_wrap(err, "--address");
         return rc;
     }
-    snprintf(every, sizeof every, "0.0.0.0:%u", port);
+    snprintf(every, sizeof every, strchr(host, ':') != NULL ? "[::]:%u" : "0.0.0.0:%u", port);
     if (listen != NULL && (rc = hanse_coordinator_address_split(listen, host, &port, err)) != HANSE_OK) {
         hanse_err_wrap(err, "--listen");
         return rc;
