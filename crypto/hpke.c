@@ -234,7 +234,7 @@ hanse_rc hanse_hpke_receiver_new(hanse_hpke **out, hanse_aead aead, const uint8_
 
 hanse_rc hanse_hpke_clone(hanse_hpke **out, const hanse_hpke *ctx, hanse_err *err)
 {
-    hanse_hpke *copy;
+    hanse_hpke *copy = NULL;
     hanse_rc rc = context_new(&copy, ctx->sender, err);
 
     if (rc != HANSE_OK)
