@@ -169,7 +169,7 @@ static hanse_rc keep_work(hanse_agent *agent, const hanse_node_job *job, hanse_e
     work->data_offset = job->data_offset;
     work->data_len = job->data_len;
     if (job->data_len > 0)
-        (void)snprintf(work->trained, sizeof work->trained, "%s", name != NULL ? name + 1 : job->model_out);
+        hanse_text_copy(work->trained, sizeof work->trained, hanse_bytes_str(name != NULL ? name + 1 : job->model_out));
     rc = hanse_buf_append(&work->aux, job->aux.data, job->aux.len, err);
     if (rc == HANSE_OK)
         rc = hanse_node_seal_make(&agent->keys, agent->dir, &run->offer, &run->spec, run->spec_hash, work, err);
