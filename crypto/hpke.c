@@ -237,7 +237,7 @@ hanse_rc hanse_hpke_clone(hanse_hpke **out, const hanse_hpke *ctx, hanse_err *er
     hanse_hpke *copy = NULL;
     hanse_rc rc = context_new(&copy, ctx->sender, err);
 
-    if (rc != HANSE_OK)
+    if (copy == NULL)
         return rc;
     memcpy(copy->base_nonce, ctx->base_nonce, NONCE_LEN);
     if (EVP_CIPHER_CTX_copy(copy->cipher, ctx->cipher) != 1) {

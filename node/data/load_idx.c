@@ -86,7 +86,7 @@ hanse_rc hanse_load_idx(hanse_loader *loader, hanse_input *pictures, hanse_input
 {
     const hanse_plan *plan = loader->plan;
     size_t pixels_count = plan->data.rows * plan->data.cols;
-    uint32_t dims[3], labels_count;
+    uint32_t dims[3], labels_count = 0;
     uint8_t *pixels = NULL;
     hanse_rc rc = read_header(pictures, MAGIC_PICTURES, dims, 3, err);
 
