@@ -143,7 +143,7 @@ hanse_rc hanse_command_round(hanse_cli *cli, hanse_err *err)
         rc = service_runs(cli->dir, &running, err);
     if (rc == HANSE_OK) {
         slot = found ? open.slot : run.next_slot;
-        hanse_cli_progress(cli, found ? "going on with round %" PRIu64 : "next round, after %" PRIu64, found ? open.round : run.rounds_done);
+        hanse_cli_progress(cli, found ? "going on with round %" PRIu64 : "next round; done so far: %" PRIu64, found ? open.round : run.rounds_done);
         rc = running ? follow_round(cli, store, &run, slot, wait_ms, err) : serve_round(cli, store, &run, slot, wait_ms, err);
     }
 done:

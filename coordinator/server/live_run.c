@@ -94,10 +94,17 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     hanse_store_contribution *parts = NULL;
     size_t count = 0;
     bool found = false;
-    hanse_rc rc = hanse_store_round_current(run->server->store, run->row.run_id, &run->current, &found, err);
+    hanse_rc rc = hanse_store_round_newest(run->server->store, run->row.run_id, &run->current, &found, err);
 
     if (rc != HANSE_OK || !found)
         return rc;
+    /* A round and attempt never come twice, not even in another process. */
+    if (run->current.state != HANSE_STORE_ROUND_PUBLISHED)
+        run->void_count = run->current.attempt + (run->current.state == HANSE_STORE_ROUND_VOID);
+    if (run->current.state != HANSE_STORE_ROUND_OPEN) {
+        hanse_store_round_clear(&run->current);
+        return HANSE_OK;
+    }
     rc = hanse_spec_decode(&run->spec, hanse_buf_bytes(&run->current.spec), err);
     if (rc == HANSE_OK)
         rc = hanse_round_init(&run->round, run->roster.sites_count, run->plan->rounds.sites_min, run->plan->rounds.sites_max,
