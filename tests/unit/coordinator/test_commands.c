@@ -331,6 +331,32 @@ static void submits_once_a_token(void **state)
     assert_non_null(strstr(out_text, "by the operator"));
 }
 
+/* From cron: each call is a process of its own, nobody comes, and the next call makes the next attempt. */
+static void rounds_without_a_service(void **state)
+{
+    char plan[sizeof plan_text + 32], line[128];
+
+    expect(*state, 0, INIT " --listen 127.0.0.1:0");
+    snprintf(plan, sizeof plan, "%s", plan_text);
+    snprintf(strstr(plan, "min_sites"), 64, "min_sites: 1, deadline: 1s}\nprivacy: sealed\n");
+    write_text(*state, "plan.yaml", plan);
+    enrol(*state, "visby", 1);
+    expect(*state, 0, "submit @plan.yaml --dir @c");
+    snprintf(line, sizeof line, "%.32s --dir @c --quiet --log-level error", out_text);
+    for (int i = 0; i < 3; i++) {
+        char command[160];
+
+        snprintf(command, sizeof command, "round %s%s", line, i == 0 ? " --wait 100ms" : ""); /* the second goes on with the first */
+        expect(*state, 3, command);
+        assert_non_null(strstr(err_text, i == 0 ? "still open" : "0 of 1 sites"));
+    }
+    memmove(line + 5, line, strlen(line) + 1);
+    memcpy(line, "show ", 5);
+    expect(*state, 0, strcat(line, " --format json"));
+    assert_non_null(strstr(out_text, "\"attempt\":1"));
+    assert_null(strstr(out_text, "\"attempt\":2"));
+}
+
 /* A round with its metrics, as the service leaves it. */
 static void shows_rounds(void **state)
 {
@@ -442,7 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_DIR(usage_and_exit_codes), WITH_DIR(init_makes_a_coordinator), WITH_DIR(invitations), WITH_DIR(revocation),
-        WITH_DIR(submits_once_a_token), WITH_DIR(shows_rounds), WITH_DIR(wakes_the_service), cmocka_unit_test(configuration),
+        WITH_DIR(submits_once_a_token), WITH_DIR(rounds_without_a_service), WITH_DIR(shows_rounds), WITH_DIR(wakes_the_service), cmocka_unit_test(configuration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
