@@ -332,6 +332,9 @@ static void slots_and_requests(void **state)
     assert_int_equal(hanse_store_requests(store, &requests, &count, NULL), HANSE_OK);
     assert_int_equal(count, 1);
     hanse_free(requests);
+    round.slot = 0; /* below next_slot, though never used */
+    assert_int_equal(hanse_store_round_open(store, &round, NULL), HANSE_E_DUPLICATE);
+    round.slot = 1;
     assert_int_equal(hanse_store_round_open(store, &round, NULL), HANSE_OK);
     assert_int_equal(hanse_store_request_add(store, HANSE_STORE_ASK_ROUND, run.run_id, 1, NULL), HANSE_OK); /* one is open */
     assert_int_equal(hanse_store_requests(store, &requests, &count, NULL), HANSE_OK);
