@@ -112,11 +112,21 @@ static void identify(hanse_session *session)
             memcpy(session->site_id, sites[i].site_id, 32);
             memcpy(session->name, sites[i].name, sizeof session->name);
         }
-        if (!session->has_cert)
+        session->unknown = !session->has_cert;
+        if (session->unknown)
             hanse_log(HANSE_LOG_WARN, "certificate_unknown uri=%s", info.uri);
     }
     hanse_store_sites_free(sites, count);
     X509_free(cert);
+}
+
+static size_t connections_of(const hanse_server *server, const uint8_t site_id[32])
+{
+    size_t count = 0;
+
+    for (const hanse_session *session = server->sessions; session != NULL; session = session->next)
+        count += session->has_cert && memcmp(session->site_id, site_id, 32) == 0;
+    return count;
 }
 
 static int on_established(struct lws *wsi, hanse_session *session)
@@ -129,6 +139,10 @@ static int on_established(struct lws *wsi, hanse_session *session)
         return 0;
     }
     identify(session);
+    if (session->has_cert && connections_of(server, session->site_id) > server->config->limits.connections_per_site) {
+        hanse_session_refuse(session, HANSE_E_FULL, "too many connections of this site at once");
+        return 0;
+    }
     lws_set_timer_usecs(wsi, (lws_usec_t)server->config->limits.handshake_ms * 1000);
     return 0;
 }

@@ -37,11 +37,37 @@ typedef struct verify_job {
     hanse_live_run *run;
     size_t member;
     uint64_t slot;
+    uint8_t kind;
     hanse_spool spool; /* a descriptor of its own: the round may be gone before the job is done */
     uint64_t *aux;
     hanse_rc rc;
     hanse_err err;
 } verify_job;
+
+/* What a site counts must be possible: sums over sites of anything else would be garbage in the metrics of all. */
+static hanse_rc check_aux(const verify_job *self, size_t words, hanse_err *err)
+{
+    const hanse_plan *plan = self->run->plan;
+    const uint64_t *aux = self->aux;
+    hanse_metrics metrics = {0};
+    hanse_rc rc;
+
+    if (aux[0] >= HANSE_ROWS_MAX)
+        return HANSE_FAIL(err, HANSE_E_WEIGHT, "a weight of %" PRIu64 " rows; less than %" PRIu64 " are possible", aux[0], HANSE_ROWS_MAX);
+    if (self->kind == HANSE_ROUND_STATISTICS) {
+        for (size_t i = 2; i + 3 <= words; i += 3) /* count, sum of z, sum of z squared; z in [0,1] */
+            if (aux[i] > aux[0] || aux[i + 1] > aux[i] << 20 || aux[i + 2] > aux[i] << 20)
+                return HANSE_FAIL(err, HANSE_E_PROTOCOL, "statistics of column %zu contradict each other", (i - 2) / 3 + 1);
+        return HANSE_OK;
+    }
+    if (aux[1] != 1)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a contribution that counts as %" PRIu64 " sites", aux[1]);
+    if (words == 2)
+        return HANSE_OK;
+    rc = hanse_metrics_decode(&metrics, plan->data.classes_count, aux + 2, words - 2, err);
+    hanse_metrics_clear(&metrics);
+    return rc;
+}
 
 static hanse_rc verify(verify_job *self, hanse_err *err)
 {
@@ -60,6 +86,8 @@ static hanse_rc verify(verify_job *self, hanse_err *err)
         rc = open_chunk(hpke, &self->spool, 0, plain, err);
     for (size_t i = 0; rc == HANSE_OK && i < words; i++)
         self->aux[i] = hanse_load_u64le(plain + 8 * i);
+    if (rc == HANSE_OK)
+        rc = check_aux(self, words, err);
     for (uint64_t index = 1; rc == HANSE_OK && index < self->spool.chunks; index++) {
         size_t count = hanse_upload_chunk_len(&self->spool.upload, index) / sizeof(float), bad;
 
@@ -126,6 +154,7 @@ void hanse_job_verify(hanse_live_run *run, size_t member)
     self->run = run;
     self->member = member;
     self->slot = run->current.slot;
+    self->kind = run->current.kind;
     hanse_workers_submit(run->server->workers, &self->job);
 }
 

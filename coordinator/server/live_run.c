@@ -63,6 +63,27 @@ static hanse_rc load_last_result(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+/* Who has had part in the run so far. */
+static hanse_rc restore_parts(hanse_live_run *run, hanse_err *err)
+{
+    hanse_store_round *rounds = NULL;
+    size_t rounds_count = 0;
+    hanse_rc rc = hanse_store_rounds(run->server->store, run->row.run_id, &rounds, &rounds_count, err);
+
+    for (size_t i = 0; rc == HANSE_OK && i < rounds_count; i++) {
+        hanse_store_contribution *parts = NULL;
+        size_t count = 0, member;
+
+        rc = hanse_store_contributions(run->server->store, run->row.run_id, rounds[i].round, rounds[i].attempt, &parts, &count, err);
+        for (size_t j = 0; rc == HANSE_OK && j < count; j++)
+            if (parts[j].state == HANSE_STORE_PART_ACCEPTED && hanse_live_run_member(run, parts[j].site_id, &member))
+                run->members[member].took_part = true;
+        hanse_store_contributions_free(parts, count);
+    }
+    hanse_store_rounds_free(rounds, rounds_count);
+    return rc;
+}
+
 static void restore_member(hanse_live_run *run, const hanse_store_contribution *part)
 {
     static const hanse_member_state states[] = {HANSE_MEMBER_ABSENT,   HANSE_MEMBER_VERIFYING, HANSE_MEMBER_REJECTED,
@@ -150,6 +171,8 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         run->members[i].spool = HANSE_SPOOL_CLOSED;
     restore_progress(run);
     rc = load_last_result(run, err);
+    if (rc == HANSE_OK)
+        rc = restore_parts(run, err);
     if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)
         rc = restore_round(run, err);
     if (rc != HANSE_OK) {
@@ -197,8 +220,13 @@ hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err)
         if (run != NULL)
             continue;
         rc = load_run(server, rows[i].run_id, &run, err);
-        if (rc != HANSE_OK)
+        if (rc == HANSE_E_NOMEM)
             break;
+        if (rc != HANSE_OK) { /* a damaged run does not stop the others */
+            hanse_log(HANSE_LOG_ERROR, "run_not_loaded run=%s reason=%s", rows[i].name, err->text);
+            rc = HANSE_OK;
+            continue;
+        }
         while (*tail != NULL)
             tail = &(*tail)->next;
         *tail = run; /* the oldest first: sites work on them in this order */
@@ -237,6 +265,8 @@ void hanse_live_run_greet(hanse_live_run *run, hanse_session *session)
 
     if (!hanse_live_run_member(run, session->site_id, &member))
         return;
+    if (run->row.state != HANSE_STORE_RUN_OPEN && !run->members[member].took_part)
+        return; /* over without this site: nothing to decide any more */
     message.offer.offer = hanse_buf_bytes(&run->row.offer);
     message.offer.sig = hanse_buf_bytes(&run->row.offer_sig);
     message.offer.plan = hanse_buf_bytes(&run->row.plan);
@@ -335,6 +365,18 @@ static hanse_rc check_header(const hanse_live_run *run, size_t member, const han
     return rc;
 }
 
+/* What the uploads of open rounds take, or will take when they are whole. */
+static uint64_t spooled_bytes(const hanse_server *server)
+{
+    uint64_t bytes = 0;
+
+    for (const hanse_live_run *run = server->runs; run != NULL; run = run->next)
+        for (size_t i = 0; i < run->roster.sites_count; i++)
+            if (run->members[i].spool.fd >= 0)
+                bytes += hanse_spool_size(&run->members[i].spool.upload);
+    return bytes;
+}
+
 void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload)
 {
     hanse_round_event event = {.kind = HANSE_ROUND_EV_UPLOAD, .now_ms = hanse_clock_wall_ms(), .member = member};
@@ -364,6 +406,10 @@ void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t m
     if (!run->round_open || run->round.members[member] != HANSE_MEMBER_UPLOADING)
         return;
     hanse_spool_close(&run->members[member].spool);
+    if (spooled_bytes(run->server) + hanse_spool_size(&header) > run->server->config->limits.spool_bytes) {
+        send_refusal(run, member, HANSE_FAIL(&err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later"), err.text);
+        return;
+    }
     rc = hanse_spool_open(&run->members[member].spool, run->server->dir, upload->object, upload->sig, &err);
     if (rc != HANSE_OK) {
         send_refusal(run, member, rc, err.text);
@@ -469,6 +515,7 @@ static void accept_contribution(hanse_live_run *run, size_t member)
         send_refusal(run, member, rc, "the coordinator could not store the contribution");
         return;
     }
+    run->members[member].took_part = true;
     hanse_log(HANSE_LOG_INFO, "contribution_accepted run=%s round=%" PRIu64 " site=%s", run->row.name, run->current.round,
               run->roster.sites[member].name);
     send_receipt(run, member);

@@ -32,6 +32,7 @@ typedef struct hanse_live_run hanse_live_run;
 /* ---- a run in memory ---- */
 typedef struct hanse_member {
     bool answered, accepted; /* the site's answer to the offer, since this service started */
+    bool took_part;          /* has an accepted contribution: it will be told how the run ended */
     hanse_spool spool;       /* of this round's upload; closed (fd -1) when there is none */
     uint64_t *aux;           /* [aux_words], opened; owned; NULL before */
     hanse_buf receipt, receipt_sig;
@@ -75,6 +76,7 @@ struct hanse_session {
     hanse_session *next;
     uint64_t id;
     bool has_cert, greeted, closing;
+    bool unknown; /* a certificate of ours, but of no active site */
     uint8_t site_id[32]; /* of the site that the TLS certificate names */
     hanse_name name;     /* for logs */
     uint64_t since_ms;

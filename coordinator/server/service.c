@@ -1,12 +1,14 @@
 /* service.c - start, loop, stop. One service thread runs the protocol; workers compute; one thread listens on the control socket. */
 #include "coordinator/server/service.h"
 
+#include "coordinator/control.h"
 #include "coordinator/server/server.h"
 
 #include "hanse/clock.h"
 #include "hanse/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libwebsockets.h>
 #include <poll.h>
 #include <pthread.h>
@@ -40,7 +42,7 @@ static void on_signal(int number)
 /* ---- control socket ---- */
 
 typedef struct control {
-    int listener, quit[2]; /* quit: a pipe that ends the thread */
+    int dir_fd, listener, quit[2]; /* quit: a pipe that ends the thread */
     hanse_path path;
     pthread_t thread;
     bool started;
@@ -75,13 +77,16 @@ static void *listen_for_wakes(void *arg)
 static hanse_rc control_open(control *self, const char *dir, hanse_err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char name[64];
     hanse_rc rc = hanse_path_join(self->path, dir, HANSE_CONTROL_FILE, err);
 
     if (rc != HANSE_OK)
         return rc;
-    if (strlen(self->path) >= sizeof address.sun_path)
-        return HANSE_FAIL(err, HANSE_E_INVALID, "%s: too long for a socket; choose a shorter --dir", self->path);
-    memcpy(address.sun_path, self->path, strlen(self->path) + 1);
+    self->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (self->dir_fd < 0)
+        return HANSE_FAIL_ERRNO(err, "%s", dir);
+    hanse_control_name(name, self->dir_fd);
+    memcpy(address.sun_path, name, sizeof name);
     self->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (self->listener < 0 || pipe(self->quit) != 0)
         return HANSE_FAIL_ERRNO(err, "control socket");
@@ -104,6 +109,8 @@ static void control_close(control *self)
     }
     if (self->listener >= 0)
         (void)close(self->listener);
+    if (self->dir_fd >= 0)
+        (void)close(self->dir_fd);
     for (int i = 0; i < 2; i++)
         if (self->quit[i] >= 0)
             (void)close(self->quit[i]);
@@ -202,8 +209,10 @@ static hanse_rc take_requests(hanse_server *server, hanse_err *err)
 
         if (run != NULL && requests[i].kind == HANSE_STORE_ASK_STOP)
             hanse_live_run_stop(run, "stopped by the operator");
-        else if (run != NULL && !run->round_open)
-            run->requested = true;
+        else if (run != NULL && run->row.state == HANSE_STORE_RUN_OPEN && !run->round_open) {
+            run->requested = true; /* opening the round settles the request, in one transaction */
+            continue;
+        }
         rc = hanse_store_request_done(server->store, requests[i].id, err);
     }
     hanse_free(requests);
@@ -295,7 +304,7 @@ static hanse_rc start_one_round(hanse_server *server, hanse_err *err)
         return HANSE_OK;
     run = hanse_live_run_find(server, server->options->run_id);
     if (run == NULL)
-        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such run");
+        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such run, or it could not be loaded: see the log");
     if (run->row.state != HANSE_STORE_RUN_OPEN) {
         hanse_log(HANSE_LOG_INFO, "nothing_due run=%s state=%s", run->row.name, hanse_store_run_state_name(run->row.state));
         server->stopping = true;
@@ -329,7 +338,7 @@ static void close_all(hanse_server *server, control *ctl, int *lock)
 hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *config, const hanse_service_options *options, hanse_err *err)
 {
     hanse_server server = {.dir = dir, .config = config, .options = options};
-    control ctl = {.listener = -1, .quit = {-1, -1}};
+    control ctl = {.dir_fd = -1, .listener = -1, .quit = {-1, -1}};
     struct sigaction on_stop = {.sa_handler = on_signal};
     hanse_path spool;
     int lock = -1;

@@ -266,6 +266,8 @@ static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *
         hanse_enrol(session, &message->enrol);
         return HANSE_OK;
     case HANSE_HELLO:
+        if (session->unknown)
+            return HANSE_FAIL(err, HANSE_E_IDENTITY, "this certificate's site is not enrolled here, or was revoked: ask for a new invitation");
         if (!session->has_cert)
             return HANSE_FAIL(err, HANSE_E_IDENTITY, "no client certificate: enrol this site first (hanse-node enrol INVITATION)");
         if (session->greeted)

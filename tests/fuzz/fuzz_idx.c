@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (loader.dataset == NULL || loader.row == NULL)
         abort();
     loader.dataset->dim = 4;
-    (void)hanse_load_idx(&loader, &pictures, &labels, &err);
+    hanse_ignore(hanse_load_idx(&loader, &pictures, &labels, &err));
     for (size_t i = 0; i < loader.dataset->train.count; i++)
         if (loader.dataset->train.y[i] >= 3 || !isfinite(loader.dataset->train.x[4 * i + 3]))
             abort();
