@@ -1,6 +1,6 @@
 #include "coordinator/commands.h"
 
-#include "coordinator/control.h"
+#include "coordinator/server/control.h"
 #include "hanse/clock.h"
 #include "hanse/identity.h"
 

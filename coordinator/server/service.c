@@ -1,7 +1,7 @@
 /* service.c - start, loop, stop. One service thread runs the protocol; workers compute; one thread listens on the control socket. */
 #include "coordinator/server/service.h"
 
-#include "coordinator/control.h"
+#include "coordinator/server/control.h"
 #include "coordinator/server/server.h"
 
 #include "hanse/clock.h"

@@ -220,7 +220,7 @@ typedef struct hanse_store_request {
     uint8_t run_id[16];
 } hanse_store_request;
 
-/* Wake the service afterwards (coordinator/control.h). The same request twice is one. ASK_ROUND is
+/* Wake the service afterwards (coordinator/server/control.h). The same request twice is one. ASK_ROUND is
  * dropped while a round of the run is open: whoever asks follows that one. */
 HANSE_MUST_CHECK hanse_rc hanse_store_request_add(hanse_store *store, hanse_store_request_kind kind, const uint8_t run_id[16],
                                                   uint64_t now_ms, hanse_err *err);

@@ -1,5 +1,5 @@
 #include "coordinator/commands.h"
-#include "coordinator/control.h"
+#include "coordinator/server/control.h"
 #include "hanse/identity.h"
 #include "hanse/invitation.h"
 #include "hanse/safetensors.h"

@@ -1,4 +1,4 @@
-#include "coordinator/control.h"
+#include "coordinator/server/control.h"
 
 #include "coordinator/config.h"
 
