@@ -1,7 +1,7 @@
 /* The loop. Every wait is one poll inside hanse_link_step() or on wake_fd: nothing spins, nothing blocks the link.
  *
  * --once has no message that says "that was all": the coordinator sends what is due right behind WELCOME and ANSWER, so silence of
- * twice the round trip and 25 ms with no work under way means that nothing is due. --wait makes that silence longer. */
+ * twice the round trip and 15 ms with no work under way means that nothing is due. --wait makes that silence longer. */
 #include "node/agent.h"
 
 #include "hanse/clock.h"
@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define GRACE_US ((uint64_t)25000)
+#define GRACE_US ((uint64_t)15000)
 #define BACKOFF_MIN_MS 250u
 #define BACKOFF_MAX_MS 60000u
 #define FINAL_MAX_US ((uint64_t)30 * 1000000)
