@@ -126,6 +126,8 @@ static hanse_rc make_job(hanse_agent *agent, hanse_node_job *job, hanse_err *err
     return rc;
 }
 
+static bool keep_models(hanse_agent *agent);
+
 static hanse_rc do_work(hanse_agent *agent, hanse_err *err)
 {
     hanse_node_job job = {0};
@@ -137,6 +139,8 @@ static hanse_rc do_work(hanse_agent *agent, hanse_err *err)
         return HANSE_OK;
     }
     agent->work_wanted = false;
+    if (agent->site.run.has_result)
+        (void)keep_models(agent); /* the model of the last result is here now; with --once nobody may wait for the next one */
     failed.rc = make_job(agent, &job, &why);
     if (failed.rc == HANSE_OK) {
         agent->job_slot = agent->site.run.spec.slot;
