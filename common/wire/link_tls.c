@@ -52,8 +52,11 @@ hanse_rc hanse_link_ssl_problem(const hanse_link *link, int ret, short *events, 
     } else if (what == SSL_ERROR_SYSCALL) {
         rc = HANSE_FAIL(err, HANSE_E_LINK, "the connection broke: %s", strerror(saved_errno));
     } else if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        long why = SSL_get_verify_result(link->ssl);
+
         rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "the server's certificate was refused: %s",
-                        X509_verify_cert_error_string(SSL_get_verify_result(link->ssl)));
+                        why == X509_V_ERR_APPLICATION_VERIFICATION ? "its CA is not the one that the invitation names (ca_sha256)"
+                                                                   : X509_verify_cert_error_string(why));
     } else {
         const struct alert *found = NULL;
 
@@ -87,7 +90,7 @@ static int verify_pinned(X509_STORE_CTX *store_ctx, void *arg)
         }
     }
     if (trusted == NULL) {
-        X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN);
+        X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_APPLICATION_VERIFICATION);
         goto done;
     }
     X509_STORE_CTX_set0_trusted_stack(store_ctx, trusted);
