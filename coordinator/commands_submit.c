@@ -123,6 +123,7 @@ static hanse_rc sign_into(const hanse_key *key, const char *label, const hanse_b
 static hanse_rc make_offer(const hanse_cli *cli, const hanse_plan *plan, hanse_store_run *run, hanse_err *err)
 {
     hanse_offer offer = {.opened_ms = run->created_ms};
+    hanse_roster roster = {0};
     uint8_t secret[HANSE_X25519_LEN] = {0};
     hanse_key *key = NULL;
     hanse_path path;
@@ -137,7 +138,9 @@ static hanse_rc make_offer(const hanse_cli *cli, const hanse_plan *plan, hanse_s
     if (rc == HANSE_OK)
         rc = sign_into(key, HANSE_ROSTER_LABEL, &run->roster, &run->roster_sig, err);
     if (rc == HANSE_OK)
-        rc = hanse_object_hash(run->roster_hash, hanse_buf_bytes(&run->roster), err);
+        rc = hanse_roster_decode(&roster, hanse_buf_bytes(&run->roster), err);
+    if (rc == HANSE_OK)
+        rc = hanse_roster_hash(run->roster_hash, &roster, err);
     memcpy(offer.run, run->run_id, 16);
     memcpy(offer.plan_hash, plan->hash, 32);
     memcpy(offer.roster_hash, run->roster_hash, 32);
@@ -147,6 +150,7 @@ static hanse_rc make_offer(const hanse_cli *cli, const hanse_plan *plan, hanse_s
     if (rc == HANSE_OK)
         rc = sign_into(key, HANSE_OFFER_LABEL, &run->offer, &run->offer_sig, err);
     hanse_wipe(secret, sizeof secret);
+    hanse_roster_clear(&roster);
     hanse_key_free(key);
     return rc;
 }

@@ -1,6 +1,7 @@
 #include "hanse/object.h"
 
 #include "hanse/cursor.h"
+#include "hanse/digest.h"
 #include "hanse/reader.h"
 
 #include <openssl/evp.h>
@@ -122,6 +123,26 @@ static hanse_rc roster_check(const hanse_roster *roster, hanse_rc bad, hanse_err
     problem = roster_problem(roster, index);
     hanse_free(index);
     return problem == NULL ? HANSE_OK : HANSE_FAIL(err, bad, "roster: %s", problem);
+}
+
+hanse_rc hanse_roster_hash(uint8_t hash[32], const hanse_roster *roster, hanse_err *err)
+{
+    hanse_buf who = HANSE_BUF_EMPTY;
+    hanse_writer writer = hanse_writer_to(&who);
+    hanse_rc rc;
+
+    hanse_write_str(&writer, roster->consortium);
+    for (size_t i = 0; i < roster->sites_count; i++) {
+        hanse_write_raw(&writer, roster->sites[i].id, 32);
+        hanse_write_str(&writer, roster->sites[i].uri);
+        hanse_write_str(&writer, roster->sites[i].organisation);
+        hanse_write_str(&writer, roster->sites[i].name);
+    }
+    rc = hanse_writer_done(&writer, err);
+    if (rc == HANSE_OK)
+        rc = hanse_sha256(hash, hanse_buf_bytes(&who), err);
+    hanse_buf_clear(&who);
+    return rc;
 }
 
 hanse_rc hanse_roster_encode(hanse_buf *out, const hanse_roster *roster, hanse_err *err)

@@ -118,6 +118,9 @@ HANSE_MUST_CHECK hanse_rc hanse_offer_decode(hanse_offer *out, hanse_bytes in, h
  * certificate belongs to its id and uri is for the caller to verify (hanse/identity.h). */
 HANSE_MUST_CHECK hanse_rc hanse_roster_encode(hanse_buf *out, const hanse_roster *roster, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_roster_decode(hanse_roster *out, hanse_bytes in, hanse_err *err); /* certs borrow from `in` */
+/* The identity of a roster: SHA-256 over the consortium and each site's id, uri, organisation and name. Not its
+ * certificates: a renewed one keeps the key, so the sites are the same. A decoded or sorted roster. Errors: NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_roster_hash(uint8_t hash[32], const hanse_roster *roster, hanse_err *err);
 void hanse_roster_clear(hanse_roster *roster); /* NULL and half-built allowed */
 /* Brings sites into the order that encode demands. */
 void hanse_roster_sort(hanse_roster *roster);
@@ -140,7 +143,7 @@ HANSE_MUST_CHECK hanse_rc hanse_result_encode(hanse_buf *out, const hanse_result
 HANSE_MUST_CHECK hanse_rc hanse_result_decode(hanse_result *out, hanse_bytes in, hanse_err *err); /* metrics borrow from `in` */
 void hanse_result_clear(hanse_result *result); /* NULL and half-built allowed */
 
-/* SHA-256 of an object's bytes: spec_hash, upload_hash, roster_hash, previous. */
+/* SHA-256 of an object's bytes: spec_hash, upload_hash, previous. */
 HANSE_MUST_CHECK hanse_rc hanse_object_hash(uint8_t hash[32], hanse_bytes bytes, hanse_err *err);
 
 #endif

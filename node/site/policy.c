@@ -63,6 +63,7 @@ static hanse_rc roster_check(const hanse_roster *roster, const uint8_t site_id[3
 hanse_rc hanse_site_offer_verify(hanse_site_offer *out, const hanse_site_trust *trust, const hanse_msg_offer *message, uint64_t now_ms,
                                  hanse_err *err)
 {
+    uint8_t hash[32];
     hanse_rc rc = hanse_site_signed_verify(trust, HANSE_OFFER_LABEL, message->offer, message->sig, now_ms, err);
 
     memset(out, 0, sizeof *out);
@@ -73,11 +74,13 @@ hanse_rc hanse_site_offer_verify(hanse_site_offer *out, const hanse_site_trust *
     out->authentic = true;
     rc = hash_check(message->plan, out->offer.plan_hash, "plan", err);
     if (rc == HANSE_OK)
-        rc = hash_check(message->roster, out->offer.roster_hash, "roster", err);
-    if (rc == HANSE_OK)
         rc = hanse_site_signed_verify(trust, HANSE_ROSTER_LABEL, message->roster, message->roster_sig, now_ms, err);
     if (rc == HANSE_OK)
         rc = hanse_roster_decode(&out->roster, message->roster, err);
+    if (rc == HANSE_OK)
+        rc = hanse_roster_hash(hash, &out->roster, err);
+    if (rc == HANSE_OK && memcmp(hash, out->offer.roster_hash, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_AUTH, "the roster is another than the offer's");
     if (rc == HANSE_OK)
         rc = roster_check(&out->roster, trust->site_id, err);
     if (rc == HANSE_OK)
