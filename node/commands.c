@@ -35,11 +35,13 @@ hanse_rc hanse_node_roster_load(hanse_roster *out, hanse_buf *bytes, const char 
     if (rc == HANSE_OK)
         rc = hanse_file_read(bytes, path, HANSE_ROSTER_MAX, err);
     if (rc == HANSE_OK)
-        rc = hanse_sha256(got, hanse_buf_bytes(bytes), err);
-    if (rc == HANSE_OK && memcmp(got, hash, 32) != 0)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: its SHA-256 is not its name; delete it and run `hanse-node check`", path);
-    if (rc == HANSE_OK)
         rc = hanse_roster_decode(out, hanse_buf_bytes(bytes), err);
+    if (rc == HANSE_OK)
+        rc = hanse_roster_hash(got, out, err);
+    if (rc == HANSE_OK && memcmp(got, hash, 32) != 0) {
+        hanse_roster_clear(out);
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: its hash is not its name; delete it and run `hanse-node check`", path);
+    }
     return rc;
 }
 
