@@ -88,6 +88,15 @@ static void expect(const char *dir, int code, const char *line)
 
 #define INIT "init --dir @c --name Baltic --address coordinator.example:7443"
 
+/* The same, asked for as JSON. */
+static void expect_json(void *state, const char *line)
+{
+    char command[256];
+
+    (void)snprintf(command, sizeof command, "%s --format json", line);
+    expect(state, 0, command);
+}
+
 static void write_text(const char *dir, const char *name, const char *text)
 {
     hanse_path path;
@@ -352,7 +361,7 @@ static void rounds_without_a_service(void **state)
     }
     memmove(line + 5, line, strlen(line) + 1);
     memcpy(line, "show ", 5);
-    expect(*state, 0, strcat(line, " --format json"));
+    expect_json(*state, line);
     assert_non_null(strstr(out_text, "\"attempt\":1"));
     assert_null(strstr(out_text, "\"attempt\":2"));
 }
@@ -398,7 +407,7 @@ static void shows_rounds(void **state)
     assert_non_null(strstr(out_text, "policy: not today"));
     assert_non_null(strstr(out_text, "1 of 2 sites"));
     assert_non_null(strstr(out_text, "void"));
-    expect(*state, 0, strcat(line, " --format json"));
+    expect_json(*state, line);
     assert_non_null(strstr(out_text, "\"auc\":null"));
     hanse_store_runs_free(runs, count);
     hanse_store_close(store);
