@@ -1,0 +1,21 @@
+# Beside the programs: manual pages and samples. `cpack` in the build tree makes one Debian package of all of it.
+set(samples ${CMAKE_INSTALL_DATADIR}/hanse)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/configs/plans ${CMAKE_SOURCE_DIR}/configs/systemd DESTINATION ${samples})
+install(FILES ${CMAKE_SOURCE_DIR}/configs/cron DESTINATION ${samples})
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hanse RENAME copyright)
+install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hanse)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hanse FILES_MATCHING PATTERN "*.md")
+file(GLOB pages ${CMAKE_SOURCE_DIR}/configs/man/*.1)
+install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME hanse)
+set(CPACK_PACKAGE_CONTACT "Hanse maintainers <hanse@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0) # opened at run time, so that no shared-library list names it
+include(CPack)
