@@ -18,6 +18,7 @@
 #define GRACE_US ((uint64_t)15000)
 #define BACKOFF_MIN_MS 250u
 #define BACKOFF_MAX_MS 60000u
+#define BACKOFF_ONCE_MS 1000u
 #define FINAL_MAX_US ((uint64_t)30 * 1000000)
 
 static volatile sig_atomic_t stop_asked;
@@ -89,11 +90,12 @@ static void disconnect(hanse_agent *agent, int linger_ms)
 /* 250 ms, doubled each time up to a minute, plus up to half as much by chance: a consortium must not come back in step. */
 static void plan_retry(hanse_agent *agent)
 {
+    const uint64_t most = agent->options.once ? BACKOFF_ONCE_MS : BACKOFF_MAX_MS; /* --wait is short: do not oversleep its end */
     uint64_t ms = BACKOFF_MIN_MS << (agent->failures < 8 ? agent->failures : 8);
     uint8_t chance = 0;
 
-    if (ms > BACKOFF_MAX_MS)
-        ms = BACKOFF_MAX_MS;
+    if (ms > most)
+        ms = most;
     if (hanse_random(&chance, 1, NULL) != HANSE_OK)
         chance = 128;
     ms += ms * chance / 512;
@@ -221,7 +223,10 @@ static void loop(hanse_agent *agent)
         bool online = agent->link != NULL;
         hanse_rc rc = online ? serve_step(agent, &why) : offline_step(agent, &why);
 
-        if (rc != HANSE_OK) {
+        if (rc == HANSE_E_LINK && brief && !under_way(agent) && (agent->round_over || agent->reported)) {
+            disconnect(agent, 0); /* a coordinator that runs one round leaves behind its result */
+            return;
+        } else if (rc != HANSE_OK) {
             uint64_t spent_us = hanse_clock_mono_us() - began_us;
             on_failure(agent, &why, brief && !under_way(agent) && spent_us >= agent->options.wait_ms * 1000);
         } else if (agent->link != NULL && brief && once_done(agent, began_us)) {
