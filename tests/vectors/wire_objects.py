@@ -44,11 +44,12 @@ objects = {
     + raw(0x71, 32),
 }
 
-print("/* One object of each type as hex; printed by wire_objects.py. */")
-print("#ifndef HANSE_VECTORS_WIRE_OBJECTS_H\n#define HANSE_VECTORS_WIRE_OBJECTS_H\n")
-for name, data in objects.items():
-    print(f"static const char {name}_golden[] =")
-    text = data.hex()
-    lines = [f'    "{text[i:i + 120]}"' for i in range(0, len(text), 120)]
-    print("\n".join(lines) + ";\n")
-print("#endif")
+if __name__ == "__main__":
+    print("/* One object of each type as hex; printed by wire_objects.py. */")
+    print("#ifndef HANSE_VECTORS_WIRE_OBJECTS_H\n#define HANSE_VECTORS_WIRE_OBJECTS_H\n")
+    for name, data in objects.items():
+        print(f"static const char {name}_golden[] =")
+        text = data.hex()
+        lines = [f'    "{text[i:i + 120]}"' for i in range(0, len(text), 120)]
+        print("\n".join(lines) + ";\n")
+    print("#endif")
