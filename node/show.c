@@ -69,8 +69,9 @@ static void print_row(hanse_cli *cli, const char *site, int column, const evalua
 
     if (!e->has[column])
         return;
-    hanse_cli_print(cli, "%-24s %-6s %6" PRIu64 " %8" PRIu64 " %9s %8s %8s\n", site, columns[column], e->round[column], m->samples,
-                    number(accuracy, hanse_metrics_accuracy(m)), number(auc, hanse_metrics_auc(m)), number(loss, hanse_metrics_loss(m)));
+    if (column != LAST || !e->has[BEST] || e->round[BEST] != e->round[LAST]) /* one line where the last model is the best */
+        hanse_cli_print(cli, "%-24s %-6s %6" PRIu64 " %8" PRIu64 " %9s %8s %8s\n", site, columns[column], e->round[column], m->samples,
+                        number(accuracy, hanse_metrics_accuracy(m)), number(auc, hanse_metrics_auc(m)), number(loss, hanse_metrics_loss(m)));
     json_array_append_new(json_object_get(cli->data, "rows"),
                           json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "site", site, "model", columns[column], "round",
                                     (json_int_t)e->round[column], "samples", (json_int_t)m->samples, "accuracy",
