@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 #include <openssl/opensslv.h>
+#include <pthread.h>
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
 #include <openssl/hpke.h>
 #endif
@@ -153,6 +154,62 @@ static void test_refused(void **state)
     hanse_hpke_free(NULL);
 }
 
+enum { THREADS = 2, MESSAGES = 64, MESSAGE_LEN = 4096 };
+
+typedef struct worker {
+    hanse_hpke *sender, *receiver; /* clones: this thread's own */
+    size_t first;                  /* seals messages first, first + THREADS, ... */
+    uint8_t (*sealed)[MESSAGE_LEN + HANSE_HPKE_TAG_LEN];
+    bool failed;
+} worker;
+
+/* cmocka's assertions belong to the main thread. */
+static void *seal_and_open(void *context)
+{
+    worker *w = context;
+    uint8_t plain[MESSAGE_LEN], out[MESSAGE_LEN];
+
+    for (size_t i = w->first; i < MESSAGES; i += THREADS) {
+        hanse_bytes sealed = {w->sealed[i], sizeof w->sealed[i]};
+        memset(plain, (int)i, sizeof plain);
+        w->failed |= hanse_hpke_seal(w->sender, i, HANSE_BYTES_EMPTY, w->sealed[i], (hanse_bytes){plain, sizeof plain}, NULL) != HANSE_OK
+            || hanse_hpke_open(w->receiver, i, HANSE_BYTES_EMPTY, out, sealed, NULL) != HANSE_OK || memcmp(out, plain, sizeof plain) != 0;
+    }
+    return NULL;
+}
+
+/* Clones in two threads make the bytes that one context makes alone. */
+static void test_threads(void **state)
+{
+    static uint8_t sealed[MESSAGES][MESSAGE_LEN + HANSE_HPKE_TAG_LEN];
+    uint8_t enc[32], plain[MESSAGE_LEN], want[MESSAGE_LEN + HANSE_HPKE_TAG_LEN];
+    pthread_t threads[THREADS];
+    worker workers[THREADS];
+    hanse_hpke *sender, *receiver;
+
+    (void)state;
+    pair(HANSE_AEAD_AES256GCM, &sender, &receiver, enc);
+    for (size_t t = 0; t < THREADS; t++) {
+        workers[t] = (worker){.first = t, .sealed = sealed};
+        assert_int_equal(hanse_hpke_clone(&workers[t].sender, sender, NULL), HANSE_OK);
+        assert_int_equal(hanse_hpke_clone(&workers[t].receiver, receiver, NULL), HANSE_OK);
+        assert_int_equal(pthread_create(&threads[t], NULL, seal_and_open, &workers[t]), 0);
+    }
+    for (size_t t = 0; t < THREADS; t++) {
+        assert_int_equal(pthread_join(threads[t], NULL), 0);
+        assert_false(workers[t].failed);
+        hanse_hpke_free(workers[t].sender);
+        hanse_hpke_free(workers[t].receiver);
+    }
+    for (size_t i = 0; i < MESSAGES; i++) {
+        memset(plain, (int)i, sizeof plain);
+        assert_int_equal(hanse_hpke_seal(sender, i, HANSE_BYTES_EMPTY, want, (hanse_bytes){plain, sizeof plain}, NULL), HANSE_OK);
+        assert_memory_equal(sealed[i], want, sizeof want);
+    }
+    hanse_hpke_free(sender);
+    hanse_hpke_free(receiver);
+}
+
 static void test_memory(void **state)
 {
     hanse_hpke *sender, *receiver, *copy = NULL;
@@ -201,7 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors), cmocka_unit_test(test_x25519), cmocka_unit_test(test_low_order),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_threads), cmocka_unit_test(test_memory),
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
         cmocka_unit_test(test_other_implementation),
 #endif
