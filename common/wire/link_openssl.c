@@ -13,6 +13,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -304,10 +305,14 @@ hanse_rc hanse_link_step(hanse_link *link, int timeout_ms, int wake_fd, hanse_er
 hanse_rc hanse_link_open(hanse_link **out, const hanse_link_config *config, hanse_err *err)
 {
     hanse_link *link = hanse_calloc(1, sizeof *link);
+    struct sigaction pipe;
     hanse_rc rc;
 
     if (link == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a link");
+    /* OpenSSL writes without MSG_NOSIGNAL: a peer that hung up must be an error here, not the end of the process. */
+    if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+        (void)signal(SIGPIPE, SIG_IGN);
     link->fd = -1;
     link->failed = true; /* until it is open: close() then sends nothing */
     link->queue_max = config->queue_max != 0 ? config->queue_max : QUEUE_MAX;

@@ -31,7 +31,7 @@ typedef struct hanse_link_config {
     void *user;
 } hanse_link_config;
 
-/* Connect, verify and upgrade; blocks at most connect_timeout_ms.
+/* Connect, verify and upgrade; blocks at most connect_timeout_ms. SIGPIPE is ignored from now on, unless the program handles it.
  *   out  owned by the caller on success, see hanse_link_close(); untouched on error
  * Errors: LINK (unreachable, timeout, no websocket there), IDENTITY (its certificate or ours was refused), VERSION (the
  * subprotocol is not spoken), AGAIN (wake_fd), USAGE, INVALID (unusable certificate or key), NOMEM. */

@@ -111,6 +111,7 @@ void tls_peer_open(tls_peer *peer)
     info.ssl_private_key_filepath = key;
     info.ssl_ca_filepath = root;
     info.alpn = "http/1.1";
+    info.retry_and_idle_policy = peer->idle.secs_since_valid_ping != 0 ? &peer->idle : NULL;
     vhost = lws_create_vhost(peer->context, &info);
     need(vhost != NULL, "lws_create_vhost");
     peer->port = lws_get_vhost_listen_port(vhost);

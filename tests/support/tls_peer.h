@@ -23,6 +23,7 @@ typedef struct tls_peer {
     const hanse_crl *crl;                  /* NULL: no revocation is checked */
     const struct lws_protocols *protocols; /* the first one's callback must pass on what it does not know to tls_peer_callback() */
     bool cert_optional;                    /* as for enrolment */
+    lws_retry_bo_t idle;                   /* .secs_since_valid_ping and _hangup; zeros: no pings */
     struct lws_context *context;
     int port;
 } tls_peer;
