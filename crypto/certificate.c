@@ -174,6 +174,14 @@ const hanse_key *hanse_cert_key(const hanse_cert *cert)
     return key;
 }
 
+hanse_rc hanse_cert_check_key(const hanse_cert *cert, const hanse_key *key, hanse_err *err)
+{
+    bool same = hanse_cert_key(cert) != NULL && EVP_PKEY_eq(hanse_cert_key(cert), key) == 1;
+
+    ERR_clear_error();
+    return same ? HANSE_OK : HANSE_FAIL(err, HANSE_E_INVALID, "this key is not the one in its certificate");
+}
+
 bool hanse_serial_get(uint8_t out[HANSE_SERIAL_LEN], const ASN1_INTEGER *serial)
 {
     if (ASN1_STRING_type(serial) != V_ASN1_INTEGER || ASN1_STRING_length(serial) != HANSE_SERIAL_LEN)

@@ -72,7 +72,7 @@ hanse_rc hanse_node_address_split(const char *address, char *host, size_t room, 
     if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
         first++;
         len -= 2;
-    } else if (len > 0 && memchr(address, ':', len) != NULL) {
+    } else if (address[0] == '[' || (len > 0 && memchr(address, ':', len) != NULL)) {
         len = 0; /* an IPv6 address needs its brackets */
     }
     if (len == 0 || len >= room)

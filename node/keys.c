@@ -28,13 +28,15 @@ static hanse_rc read_file(hanse_buf *out, const char *dir, const char *name, han
     return rc;
 }
 
-static hanse_rc load_key(hanse_key **out, const char *dir, const char *name, hanse_err *err)
+static hanse_rc load_key(hanse_key **out, const char *dir, const char *name, const hanse_cert *cert, hanse_err *err)
 {
     hanse_buf pem = HANSE_BUF_EMPTY;
     hanse_rc rc = read_file(&pem, dir, name, err);
 
     if (rc == HANSE_OK) {
         rc = hanse_key_from_pem(out, hanse_buf_bytes(&pem), err);
+        if (rc == HANSE_OK)
+            rc = hanse_cert_check_key(cert, *out, err);
         if (rc != HANSE_OK)
             hanse_err_wrap(err, "%s/%s", dir, name);
     }
@@ -69,9 +71,9 @@ hanse_rc hanse_node_keys_load(hanse_node_keys *out, const char *dir, hanse_err *
     if (rc == HANSE_OK)
         rc = load_cert(&out->coordinator, NULL, dir, HANSE_NODE_COORDINATOR, err);
     if (rc == HANSE_OK)
-        rc = load_key(&out->tls, dir, HANSE_NODE_TLS_KEY, err);
+        rc = load_key(&out->tls, dir, HANSE_NODE_TLS_KEY, out->tls_cert, err);
     if (rc == HANSE_OK)
-        rc = load_key(&out->sign, dir, HANSE_NODE_SIGN_KEY, err);
+        rc = load_key(&out->sign, dir, HANSE_NODE_SIGN_KEY, out->sign_cert, err);
     if (rc == HANSE_E_NOTFOUND)
         rc = HANSE_FAIL(err, rc, "%s: this directory is not enrolled; run `hanse-node enrol INVITATION --dir %s`", dir, dir);
     if (rc == HANSE_OK)

@@ -149,42 +149,63 @@ static hanse_rc load_crl(hanse_server *server, hanse_err *err)
     return HANSE_OK;
 }
 
+/* `rc`, with the file's name before the words. */
+static hanse_rc of_file(hanse_rc rc, const char *name, hanse_err *err)
+{
+    if (rc != HANSE_OK)
+        hanse_err_wrap(err, "%s", name);
+    return rc;
+}
+
+static hanse_rc load_key(const hanse_server *server, const char *name, const hanse_cert *cert, hanse_key **out, hanse_err *err)
+{
+    hanse_buf pem = HANSE_BUF_EMPTY;
+    hanse_rc rc = read_pem(server, name, &pem, err);
+
+    if (rc == HANSE_OK)
+        rc = of_file(hanse_key_from_pem(out, hanse_buf_bytes(&pem), err), name, err);
+    if (rc == HANSE_OK)
+        rc = of_file(hanse_cert_check_key(cert, *out, err), name, err);
+    hanse_buf_wipe(&pem);
+    return rc;
+}
+
 static hanse_rc load_identity(hanse_server *server, hanse_err *err)
 {
-    hanse_buf ca = HANSE_BUF_EMPTY, key = HANSE_BUF_EMPTY;
+    hanse_buf ca = HANSE_BUF_EMPTY, tls_pem = HANSE_BUF_EMPTY;
     hanse_cert *tls = NULL, *sign = NULL;
-    hanse_buf tls_pem = HANSE_BUF_EMPTY;
+    hanse_key *tls_key = NULL;
     int64_t now = (int64_t)(hanse_clock_wall_ms() / 1000);
     hanse_trust trust = {0};
     hanse_rc rc = read_pem(server, HANSE_CA_CERT_FILE, &ca, err);
 
     if (rc == HANSE_OK)
-        rc = hanse_cert_from_pem(&server->ca, hanse_buf_bytes(&ca), err);
+        rc = of_file(hanse_cert_from_pem(&server->ca, hanse_buf_bytes(&ca), err), HANSE_CA_CERT_FILE, err);
     if (rc == HANSE_OK)
         rc = load_crl(server, err);
     if (rc == HANSE_OK)
-        rc = read_pem(server, HANSE_SIGN_KEY_FILE, &key, err);
-    if (rc == HANSE_OK)
-        rc = hanse_key_from_pem(&server->sign_key, hanse_buf_bytes(&key), err);
-    if (rc == HANSE_OK)
         rc = read_pem(server, HANSE_SIGN_CERT_FILE, &server->sign_cert_pem, err);
     if (rc == HANSE_OK)
-        rc = hanse_cert_from_pem(&sign, hanse_buf_bytes(&server->sign_cert_pem), err);
+        rc = of_file(hanse_cert_from_pem(&sign, hanse_buf_bytes(&server->sign_cert_pem), err), HANSE_SIGN_CERT_FILE, err);
     if (rc == HANSE_OK)
         rc = read_pem(server, HANSE_TLS_CERT_FILE, &tls_pem, err);
     if (rc == HANSE_OK)
-        rc = hanse_cert_from_pem(&tls, hanse_buf_bytes(&tls_pem), err);
+        rc = of_file(hanse_cert_from_pem(&tls, hanse_buf_bytes(&tls_pem), err), HANSE_TLS_CERT_FILE, err);
     trust.ca = server->ca;
     trust.crl = server->crl;
-    if (rc == HANSE_OK && (rc = hanse_cert_verify(sign, &trust, HANSE_PROFILE_COORDINATOR_SIGN, now, err)) != HANSE_OK)
-        hanse_err_wrap(err, HANSE_SIGN_CERT_FILE);
-    if (rc == HANSE_OK && (rc = hanse_cert_verify(tls, &trust, HANSE_PROFILE_COORDINATOR_TLS, now, err)) != HANSE_OK)
-        hanse_err_wrap(err, HANSE_TLS_CERT_FILE);
+    if (rc == HANSE_OK)
+        rc = of_file(hanse_cert_verify(sign, &trust, HANSE_PROFILE_COORDINATOR_SIGN, now, err), HANSE_SIGN_CERT_FILE, err);
+    if (rc == HANSE_OK)
+        rc = of_file(hanse_cert_verify(tls, &trust, HANSE_PROFILE_COORDINATOR_TLS, now, err), HANSE_TLS_CERT_FILE, err);
+    if (rc == HANSE_OK)
+        rc = load_key(server, HANSE_SIGN_KEY_FILE, sign, &server->sign_key, err);
+    if (rc == HANSE_OK) /* the library reads it again, and would only say that it cannot listen */
+        rc = load_key(server, HANSE_TLS_KEY_FILE, tls, &tls_key, err);
+    hanse_key_free(tls_key);
     hanse_cert_free(tls);
     hanse_cert_free(sign);
     hanse_buf_clear(&tls_pem);
     hanse_buf_clear(&ca);
-    hanse_buf_wipe(&key);
     return rc;
 }
 

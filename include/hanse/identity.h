@@ -51,6 +51,8 @@ void hanse_cert_free(hanse_cert *cert);             /* NULL allowed */
 
 /* The certificate's public key, for hanse_verify_object(); borrowed, NULL when it has none that can be read. */
 const hanse_key *hanse_cert_key(const hanse_cert *cert);
+/* Is `key` the private key of `cert`? Errors: INVALID (it is another's), NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_cert_check_key(const hanse_cert *cert, const hanse_key *key, hanse_err *err);
 
 typedef struct hanse_cert_info {
     hanse_profile profile;
