@@ -21,9 +21,11 @@ static bool must_fail(void)
 
 void *hanse_calloc(size_t count, size_t size)
 {
-    if (must_fail())
+    size_t len;
+
+    if (!hanse_size_mul(count, size, &len) || must_fail()) /* sanitisers abort where calloc returns NULL */
         return NULL;
-    return calloc(count == 0 ? 1 : count, size == 0 ? 1 : size); /* calloc checks the product */
+    return calloc(1, len == 0 ? 1 : len);
 }
 
 void *hanse_realloc(void *old, size_t count, size_t size)
