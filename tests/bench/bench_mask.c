@@ -1,0 +1,128 @@
+/* Making and adding masks beside AES-256-CTR of OpenSSL alone; secret sharing.
+ * Usage: bench_mask [MASKS [WORDS]]; defaults 9 masks over 1e6 words. One thread, best of several repeats in turns. */
+#include "hanse/digest.h"
+#include "hanse/mask.h"
+#include "hanse/shamir.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { REPEATS = 9, BLOCK = 16384, SHARERS_MAX = 1000 };
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void must(bool ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "bench_mask: %s failed\n", what);
+        exit(5);
+    }
+}
+
+static size_t argument(int argc, char **argv, int idx, size_t default_value)
+{
+    char *end = NULL;
+    unsigned long long value = idx < argc ? strtoull(argv[idx], &end, 10) : default_value;
+
+    if ((end != NULL && *end != '\0') || value == 0) {
+        fprintf(stderr, "bench_mask: '%s' is no count\n", argv[idx]);
+        exit(4);
+    }
+    return (size_t)value;
+}
+
+/* `len` bytes of key stream in blocks of 16 KiB, thrown away: what OpenSSL alone makes of it. */
+static double generate_s(EVP_CIPHER_CTX *ctx, size_t len)
+{
+    static const uint8_t zeros[BLOCK];
+    static uint8_t out[BLOCK];
+    double start = now_s();
+    int n;
+
+    for (size_t at = 0; at < len; at += BLOCK)
+        must(EVP_EncryptUpdate(ctx, out, &n, zeros, (int)(len - at < BLOCK ? len - at : BLOCK)) == 1, "AES-CTR");
+    return now_s() - start;
+}
+
+static void bench_apply(size_t masks_count, size_t count)
+{
+    hanse_mask **masks = hanse_calloc(masks_count, sizeof(hanse_mask *));
+    uint64_t *words = hanse_calloc(count, sizeof *words);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    uint8_t seed[32];
+    double best[3] = {1e9, 1e9, 1e9};
+
+    must(masks != NULL && words != NULL && ctx != NULL && hanse_random(seed, sizeof seed, NULL) == HANSE_OK, "memory");
+    must(EVP_EncryptInit_ex(ctx, EVP_aes_256_ctr(), NULL, seed, seed) == 1, "AES-CTR key");
+    for (size_t m = 0; m < masks_count; m++) {
+        memcpy(seed, &m, sizeof m);
+        must(hanse_mask_new(&masks[m], seed, m % 2 != 0, NULL) == HANSE_OK, "mask");
+    }
+    for (int r = 0; r < REPEATS; r++) {
+        double took[3], start = now_s();
+        must(hanse_mask_apply_u32(masks, masks_count, 0, 0, (uint32_t *)words, count, NULL) == HANSE_OK, "apply");
+        took[0] = now_s() - start;
+        start = now_s();
+        must(hanse_mask_apply_u64(masks, masks_count, 0, 0, words, count, NULL) == HANSE_OK, "apply");
+        took[1] = (now_s() - start) / 2; /* twice the bytes */
+        took[2] = generate_s(ctx, masks_count * count * 4);
+        for (int i = 0; i < 3; i++)
+            best[i] = took[i] < best[i] ? took[i] : best[i];
+    }
+    double gb = 4e-9 * (double)masks_count * (double)count;
+    printf("%zu masks x %zu words: u32 %.2f GB/s, u64 %.2f GB/s; EVP AES-256-CTR alone %.2f GB/s; ratios %.2f, %.2f\n", masks_count, count,
+           gb / best[0], gb / best[1], gb / best[2], best[2] / best[0], best[2] / best[1]);
+    for (size_t m = 0; m < masks_count; m++)
+        hanse_mask_free(masks[m]);
+    EVP_CIPHER_CTX_free(ctx);
+    hanse_free(words);
+    hanse_free(masks);
+}
+
+static void bench_shamir(size_t n, size_t t)
+{
+    static uint8_t coefficients[SHARERS_MAX][HANSE_SHAMIR_LEN], shares[SHARERS_MAX][HANSE_SHAMIR_LEN];
+    static uint16_t x[SHARERS_MAX], lambda[SHARERS_MAX];
+    uint8_t secret[HANSE_SHAMIR_LEN] = {1}, got[HANSE_SHAMIR_LEN];
+    double best[3] = {1e9, 1e9, 1e9};
+
+    must(hanse_random(coefficients[0], sizeof coefficients, NULL) == HANSE_OK, "random bytes");
+    for (size_t i = 0; i < n; i++)
+        x[i] = (uint16_t)(i + 1);
+    for (int r = 0; r < 3; r++) {
+        double start = now_s(), shared, weighed, combined;
+        for (int both = 0; both < 2; both++) /* key and seed of one ticket */
+            must(hanse_shamir_share(shares, secret, coefficients, x, n, t, NULL) == HANSE_OK, "share");
+        shared = now_s();
+        must(hanse_shamir_lagrange(lambda, x, t, NULL) == HANSE_OK, "Lagrange");
+        weighed = now_s();
+        hanse_shamir_combine(got, lambda, shares, t);
+        combined = now_s();
+        must(memcmp(got, secret, sizeof got) == 0, "combine");
+        double took[3] = {shared - start, weighed - shared, combined - weighed};
+        for (int i = 0; i < 3; i++)
+            best[i] = took[i] < best[i] ? took[i] : best[i];
+    }
+    printf("%zu of %zu holders: share two secrets %.2f ms, Lagrange %.2f ms, combine one %.3f ms\n", t, n, 1e3 * best[0], 1e3 * best[1],
+           1e3 * best[2]);
+}
+
+int main(int argc, char **argv)
+{
+    size_t masks = argument(argc, argv, 1, 9), words = argument(argc, argv, 2, 1000000);
+
+    bench_apply(masks, words);
+    bench_apply(1, words);
+    bench_shamir(10, 7);
+    bench_shamir(64, 43);
+    bench_shamir(254, 170);
+    bench_shamir(SHARERS_MAX, 667);
+    return 0;
+}
