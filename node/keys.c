@@ -80,8 +80,8 @@ hanse_rc hanse_node_keys_load(hanse_node_keys *out, const char *dir, hanse_err *
         rc = hanse_cert_read(out->sign_cert, &out->info, err);
     if (rc == HANSE_OK) {
         rc = read_file(&out->crl_pem, dir, HANSE_NODE_CRL, err);
-        if (rc == HANSE_OK)
-            rc = hanse_crl_from_pem(&out->crl, hanse_buf_bytes(&out->crl_pem), err);
+        if (rc == HANSE_OK && (rc = hanse_crl_from_pem(&out->crl, hanse_buf_bytes(&out->crl_pem), err)) != HANSE_OK)
+            hanse_err_wrap(err, "%s/%s", dir, HANSE_NODE_CRL);
         else if (rc == HANSE_E_NOTFOUND)
             rc = HANSE_OK;
     }
