@@ -55,6 +55,8 @@ static hanse_rc check_aux(const verify_job *self, size_t words, hanse_err *err)
     if (aux[0] >= HANSE_ROWS_MAX)
         return HANSE_FAIL(err, HANSE_E_WEIGHT, "a weight of %" PRIu64 " rows; less than %" PRIu64 " are possible", aux[0], HANSE_ROWS_MAX);
     if (self->kind == HANSE_ROUND_STATISTICS) {
+        if (aux[1] > aux[0] * (words / 3))
+            return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%" PRIu64 " clipped cells in %" PRIu64 " rows", aux[1], aux[0]);
         for (size_t i = 2; i + 3 <= words; i += 3) /* count, sum of z, sum of z squared; z in [0,1] */
             if (aux[i] > aux[0] || aux[i + 1] > aux[i] << 20 || aux[i + 2] > aux[i] << 20)
                 return HANSE_FAIL(err, HANSE_E_PROTOCOL, "statistics of column %zu contradict each other", (i - 2) / 3 + 1);
@@ -65,6 +67,9 @@ static hanse_rc check_aux(const verify_job *self, size_t words, hanse_err *err)
     if (words == 2)
         return HANSE_OK;
     rc = hanse_metrics_decode(&metrics, plan->data.classes_count, aux + 2, words - 2, err);
+    /* One site's share of what the sum may hold: else a single one voids the round of all, unblamed. */
+    if (rc == HANSE_OK && metrics.samples > (UINT64_MAX >> 28) / self->run->roster.sites_count)
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "metrics of %" PRIu64 " rows", metrics.samples);
     hanse_metrics_clear(&metrics);
     return rc;
 }
@@ -120,7 +125,7 @@ static void verify_done(hanse_job *job)
     hanse_live_run *run = self->run;
 
     hanse_spool_close(&self->spool);
-    if (run->round_open && run->current.slot == self->slot) {
+    if (!job->cancelled && run->round_open && run->current.slot == self->slot) {
         hanse_round_event event = {.now_ms = hanse_clock_wall_ms(), .member = self->member};
 
         event.kind = self->rc == HANSE_OK ? HANSE_ROUND_EV_VERIFIED : HANSE_ROUND_EV_INVALID;
@@ -244,7 +249,8 @@ static void fold_done(hanse_job *job)
     fold_job *self = (fold_job *)job;
 
     self->run->folding = false;
-    hanse_live_run_folded(self->run, self->rc, self->root, &self->digests, self->size, &self->err);
+    if (!job->cancelled)
+        hanse_live_run_folded(self->run, self->rc, self->root, &self->digests, self->size, &self->err);
     hanse_buf_clear(&self->digests);
     hanse_free(self);
 }

@@ -134,7 +134,11 @@ void hanse_workers_free(hanse_workers *workers)
     pthread_mutex_unlock(&workers->mutex);
     for (size_t i = 0; i < workers->threads_count; i++)
         pthread_join(workers->threads[i], NULL);
-    while ((job = pop(&workers->finished)) != NULL || (job = pop(&workers->todo)) != NULL)
+    while ((job = pop(&workers->todo)) != NULL) {
+        job->cancelled = true;
+        push(&workers->finished, job);
+    }
+    while ((job = pop(&workers->finished)) != NULL)
         job->done(job);
     pthread_cond_destroy(&workers->more);
     pthread_mutex_destroy(&workers->mutex);

@@ -11,6 +11,7 @@ typedef struct hanse_job hanse_job;
 struct hanse_job {
     void (*work)(hanse_job *job); /* on a worker; may touch only the job */
     void (*done)(hanse_job *job); /* on the service thread; releases the job */
+    bool cancelled;               /* the workers were stopped before `work` ran: there is nothing to take from it */
     hanse_job *next;
 };
 
@@ -24,7 +25,8 @@ void hanse_workers_submit(hanse_workers *workers, hanse_job *job);
 /* A finished job or NULL. Service thread only. */
 hanse_job *hanse_workers_next(hanse_workers *workers);
 size_t hanse_workers_pending(hanse_workers *workers); /* submitted and not yet returned */
-/* Finish the job each thread is in, then stop them; returns what has not been collected through `done`. NULL allowed. */
+/* Finish the job each thread is in, then stop them; returns what has not been collected through `done`, what has not begun as
+ * cancelled. NULL allowed. */
 void hanse_workers_free(hanse_workers *workers);
 
 #endif
