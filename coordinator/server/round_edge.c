@@ -32,7 +32,7 @@ static bool is_due(const hanse_live_run *run, uint64_t now_ms)
     hanse_round_kind kind;
     uint64_t round;
 
-    if (run->row.state != HANSE_STORE_RUN_OPEN || run->round_open || !hanse_progress_next(&run->progress, &kind, &round))
+    if (run->row.state != HANSE_STORE_RUN_OPEN || run->round_open || run->server->stopping || !hanse_progress_next(&run->progress, &kind, &round))
         return false;
     if (run->requested)
         return true;
@@ -121,6 +121,11 @@ void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
     if (is_due(run, now_ms) && open_round(run, now_ms, &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_ERROR, "round_not_opened run=%s reason=%s", run->row.name, err.text);
         run->not_before_ms = now_ms + BACKOFF_MAX_MS / 10;
+        if (run->server->options->run_id != NULL) { /* a command must not wait for better times */
+            run->server->outcome = err.rc;
+            run->server->outcome_err = err;
+            run->server->stopping = true;
+        }
     }
 }
 
@@ -141,7 +146,9 @@ void hanse_live_run_cut(hanse_live_run *run)
 
     hanse_log(HANSE_LOG_INFO, "round_cut run=%s round=%" PRIu64 " accepted=%zu of=%zu", run->row.name, run->current.round,
               hanse_round_accepted(&run->round), run->roster.sites_count);
-    if (run->current.kind == HANSE_ROUND_TRAINING)
+    if (hanse_round_accepted(&run->round) < run->round.sites_min) /* the last one could not be stored */
+        hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_QUORUM, "too few contributions could be stored"), NULL, NULL, 0, &err);
+    else if (run->current.kind == HANSE_ROUND_TRAINING)
         hanse_job_fold(run);
     else
         hanse_live_run_folded(run, HANSE_OK, NULL, NULL, 0, &err);
@@ -356,7 +363,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     }
     if (row.state == HANSE_STORE_ROUND_VOID)
         row.code = hanse_round_accepted(&run->round) < run->round.sites_min ? HANSE_E_QUORUM : HANSE_E_FAILED;
-    if (run->server->options->run_id == NULL && run->stop_reason[0] != '\0') {
+    if (run->stop_reason[0] != '\0') {
         next.state = HANSE_STORE_RUN_STOPPED;
         (void)snprintf(next.reason, sizeof next.reason, "%s", run->stop_reason);
     }
@@ -371,6 +378,9 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         run->server->outcome_err = err;
         run->server->stopping = true;
         hanse_buf_clear(&statistics);
+        hanse_buf_clear(&row.metrics);
+        hanse_buf_clear(&row.result);
+        hanse_buf_clear(&row.result_sig);
         return;
     }
     run->row = next;

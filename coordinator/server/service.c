@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -337,6 +338,7 @@ static hanse_rc start_one_round(hanse_server *server, hanse_err *err)
 
 static void close_all(hanse_server *server, control *ctl, int *lock)
 {
+    server->stopping = true; /* what still ends now is kept, but no round begins */
     atomic_store(&running, NULL);
     control_close(ctl);
     hanse_edge_close(server);
@@ -356,6 +358,18 @@ static void close_all(hanse_server *server, control *ctl, int *lock)
     hanse_lock_release(lock);
 }
 
+/* Connections and spools must not compete for the usual 1024 descriptors. */
+static void raise_files_limit(const hanse_coordinator_config *config)
+{
+    struct rlimit limit;
+    rlim_t want = 2 * (rlim_t)config->limits.connections + 4096;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
+        return;
+    limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *config, const hanse_service_options *options, hanse_err *err)
 {
     hanse_server server = {.dir = dir, .config = config, .options = options};
@@ -366,6 +380,7 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
     hanse_rc rc;
 
     (void)prctl(PR_SET_DUMPABLE, 0); /* keys are in memory: no core dumps */
+    raise_files_limit(config);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigaction(SIGTERM, &on_stop, NULL);
     (void)sigaction(SIGINT, &on_stop, NULL);
