@@ -16,8 +16,13 @@ static hanse_server *server_of(struct lws *wsi)
 
 void hanse_edge_want_write(hanse_session *session)
 {
-    if (session->wsi != NULL)
-        lws_callback_on_writable(session->wsi);
+    if (session->wsi == NULL)
+        return;
+    if (session->closing && !session->hurried) { /* a peer that does not read does not stay */
+        session->hurried = true;
+        lws_set_timer_usecs(session->wsi, (lws_usec_t)session->server->config->limits.handshake_ms * 1000);
+    }
+    lws_callback_on_writable(session->wsi);
 }
 
 /* ---- TLS ---- */
@@ -179,9 +184,11 @@ static int on_receive(struct lws *wsi, hanse_session *session, const void *in, s
 {
     bool last = lws_is_final_fragment(wsi) != 0 && lws_remaining_packet_payload(wsi) == 0;
 
+    if (session->closing)
+        return 0;
     if (!lws_frame_is_binary(wsi))
         hanse_session_refuse(session, HANSE_E_PROTOCOL, "a text message; hanse.v1 is binary");
-    if (!session->closing)
+    else
         hanse_session_feed(session, (hanse_bytes){in, len}, last);
     return 0;
 }
@@ -202,6 +209,8 @@ static int on_ws(struct lws *wsi, enum lws_callback_reasons why, void *user, voi
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return on_writable(wsi, session);
     case LWS_CALLBACK_TIMER:
+        if (session->closing)
+            return -1;
         if (!session->greeted)
             hanse_session_refuse(session, HANSE_E_LATE, "no HELLO in time");
         return 0;

@@ -7,9 +7,12 @@
 #include "hanse/hpke.h"
 #include "hanse/log.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#define CHANGES_KEPT 16 /* of one site's answer, in the log of a run: a site cannot fill the store */
 
 /* ---- loading ---- */
 
@@ -140,6 +143,24 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+/* Uploads of this run's earlier rounds that a crash left behind. */
+static void sweep_spool(const hanse_live_run *run)
+{
+    char hex[33], keep[64];
+    const struct dirent *entry;
+    hanse_path folder;
+    DIR *dir;
+
+    if (hanse_path_join(folder, run->server->dir, HANSE_SPOOL_DIR, NULL) != HANSE_OK || (dir = opendir(folder)) == NULL)
+        return;
+    hanse_hex_encode(hex, run->row.run_id, 16);
+    (void)snprintf(keep, sizeof keep, "%s-%" PRIu64 "-", hex, run->current.slot);
+    while ((entry = readdir(dir)) != NULL)
+        if (strncmp(entry->d_name, hex, 32) == 0 && (!run->round_open || strncmp(entry->d_name, keep, strlen(keep)) != 0))
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    (void)closedir(dir);
+}
+
 static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_live_run **out, hanse_err *err)
 {
     hanse_live_run *run = hanse_calloc(1, sizeof *run);
@@ -179,6 +200,7 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         hanse_live_run_free(run);
         return rc;
     }
+    sweep_spool(run);
     *out = run;
     return HANSE_OK;
 }
@@ -324,7 +346,7 @@ void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t m
     self->answered = true;
     self->accepted = answer->accepted;
     hanse_text_copy(reason, sizeof reason, answer->reason);
-    if (changed && run->row.state == HANSE_STORE_RUN_OPEN)
+    if (changed && run->row.state == HANSE_STORE_RUN_OPEN && self->changes++ < CHANGES_KEPT)
         hanse_ignore(hanse_store_event_add(run->server->store, run->row.run_id, hanse_clock_wall_ms(), NULL, "%s %s%s%s", session->name,
                                            answer->accepted ? "takes part" : "refuses the run", *reason ? ": " : "", reason));
     hanse_log(HANSE_LOG_INFO, "run_answer run=%s site=%s accepted=%d reason=%s", run->row.name, session->name, (int)answer->accepted, reason);
@@ -377,29 +399,35 @@ static uint64_t spooled_bytes(const hanse_server *server)
     return bytes;
 }
 
+/* Names the round that the upload is for: the site may be at work on the next one already. */
+static void refuse_upload(hanse_session *session, const hanse_upload *header, hanse_rc rc, const char *words)
+{
+    hanse_message message = {.kind = HANSE_REJECT};
+
+    hanse_log(HANSE_LOG_WARN, "contribution_refused site=%s round=%" PRIu64 " code=%s reason=%s", session->name, header->round, hanse_rc_name(rc),
+              words);
+    memcpy(message.reject.run, header->run, 16);
+    message.reject.round = header->round;
+    message.reject.attempt = header->attempt;
+    message.reject.code = hanse_bytes_str(hanse_rc_name(rc));
+    message.reject.reason = hanse_bytes_str(words);
+    hanse_session_send(session, &message);
+}
+
 void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload)
 {
     hanse_round_event event = {.kind = HANSE_ROUND_EV_UPLOAD, .now_ms = hanse_clock_wall_ms(), .member = member};
     hanse_message resume = {.kind = HANSE_RESUME};
-    hanse_upload header;
+    hanse_upload header = {0};
     hanse_err err = {0};
     hanse_rc rc = hanse_upload_decode(&header, upload->object, &err);
 
-    if (rc == HANSE_OK && !run->round_open) {
-        hanse_message message = {.kind = HANSE_REJECT};
-
-        memcpy(message.reject.run, header.run, 16);
-        message.reject.round = header.round;
-        message.reject.attempt = header.attempt;
-        message.reject.code = hanse_bytes_str(hanse_rc_name(HANSE_E_LATE));
-        message.reject.reason = hanse_bytes_str("that round is over");
-        hanse_session_send(session, &message);
-        return;
-    }
-    if (rc == HANSE_OK && run->round.phase == HANSE_PHASE_COLLECT)
+    if (rc == HANSE_OK && !run->round_open)
+        rc = HANSE_FAIL(&err, HANSE_E_LATE, "that round is over");
+    if (rc == HANSE_OK)
         rc = check_header(run, member, upload, &header, &err);
     if (rc != HANSE_OK) {
-        send_refusal(run, member, rc, err.text);
+        refuse_upload(session, &header, rc, err.text);
         return;
     }
     hanse_live_run_event(run, &event, &err);
@@ -407,12 +435,12 @@ void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t m
         return;
     hanse_spool_close(&run->members[member].spool);
     if (spooled_bytes(run->server) + hanse_spool_size(&header) > run->server->config->limits.spool_bytes) {
-        send_refusal(run, member, HANSE_FAIL(&err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later"), err.text);
+        refuse_upload(session, &header, HANSE_FAIL(&err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later"), err.text);
         return;
     }
     rc = hanse_spool_open(&run->members[member].spool, run->server->dir, upload->object, upload->sig, &err);
     if (rc != HANSE_OK) {
-        send_refusal(run, member, rc, err.text);
+        refuse_upload(session, &header, rc, err.text);
         return;
     }
     session->up.run = run;

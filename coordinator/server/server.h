@@ -32,6 +32,7 @@ typedef struct hanse_live_run hanse_live_run;
 /* ---- a run in memory ---- */
 typedef struct hanse_member {
     bool answered, accepted; /* the site's answer to the offer, since this service started */
+    unsigned changes;        /* of its answer, in the consortium's log */
     bool took_part;          /* has an accepted contribution: it will be told how the run ended */
     hanse_spool spool;       /* of this round's upload; closed (fd -1) when there is none */
     uint64_t *aux;           /* [aux_words], opened; owned; NULL before */
@@ -68,7 +69,15 @@ struct hanse_live_run {
 };
 
 /* ---- one connection ---- */
-#define HANSE_OUT_QUEUE_MAX 256 /* messages: more means that the peer does not read */
+#define HANSE_OUT_QUEUE_MAX ((size_t)32 << 20) /* bytes, offers aside: more means that the peer does not read */
+
+typedef struct hanse_download { /* a model on its way to a site */
+    int fd;            /* -1: none */
+    uint32_t transfer; /* 0: none */
+    uint64_t size, chunks, index;
+    size_t offset; /* bytes of the current CHUNK message already sent */
+    hanse_buf digests;
+} hanse_download;
 
 struct hanse_session {
     hanse_server *server;
@@ -76,6 +85,7 @@ struct hanse_session {
     hanse_session *next;
     uint64_t id;
     bool has_cert, greeted, closing;
+    bool hurried; /* closing, and its time for that runs */
     bool unknown; /* a certificate of ours, but of no active site */
     uint8_t site_id[32]; /* of the site that the TLS certificate names */
     hanse_name name;     /* for logs */
@@ -85,17 +95,11 @@ struct hanse_session {
     struct hanse_out {
         struct hanse_out *next;
         hanse_buf bytes;
-        size_t sent;
+        size_t sent, counted;
     } *out_head, *out_tail;
-    size_t out_count;
+    size_t out_bytes; /* of what is queued, offers aside */
 
-    struct { /* a model on its way to the site */
-        int fd;
-        uint32_t transfer;
-        uint64_t size, chunks, index;
-        size_t offset; /* bytes of the current CHUNK message already sent */
-        hanse_buf digests;
-    } down;
+    hanse_download down, then; /* `then` waits for the end of the CHUNK message under way */
     struct { /* an upload under way */
         hanse_live_run *run; /* NULL: none */
         size_t member;

@@ -23,9 +23,11 @@ void hanse_session_send(hanse_session *session, const hanse_message *message)
         hanse_free(out);
         return;
     }
-    if (out == NULL || session->out_count >= HANSE_OUT_QUEUE_MAX || hanse_message_encode(&out->bytes, message, &err) != HANSE_OK) {
+    if (out == NULL || session->out_bytes >= HANSE_OUT_QUEUE_MAX || hanse_message_encode(&out->bytes, message, &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_WARN, "send_failed site=%s message=%s reason=%s", session->name, hanse_kind_name(message->kind),
-                  out == NULL ? "no memory" : session->out_count >= HANSE_OUT_QUEUE_MAX ? "the site does not read" : err.text);
+                  out == NULL ? "no memory" : session->out_bytes >= HANSE_OUT_QUEUE_MAX ? "the site does not read" : err.text);
+        if (out != NULL)
+            hanse_buf_clear(&out->bytes);
         hanse_free(out);
         session->closing = true; /* it re-syncs when it comes back */
     } else {
@@ -34,7 +36,9 @@ void hanse_session_send(hanse_session *session, const hanse_message *message)
         else
             session->out_head = out;
         session->out_tail = out;
-        session->out_count++;
+        /* One offer a run comes unasked; what answers the site's own messages is bounded. */
+        out->counted = message->kind == HANSE_OFFER ? 0 : sizeof *out + out->bytes.len;
+        session->out_bytes += out->counted;
     }
     hanse_edge_want_write(session);
 }
@@ -55,12 +59,12 @@ bool hanse_session_has_output(const hanse_session *session)
     return session->out_head != NULL || session->down.fd >= 0;
 }
 
-static void end_download(hanse_session *session)
+static void download_clear(hanse_download *download)
 {
-    if (session->down.fd >= 0)
-        (void)close(session->down.fd);
-    session->down.fd = -1;
-    hanse_buf_clear(&session->down.digests);
+    if (download->fd >= 0)
+        (void)close(download->fd);
+    hanse_buf_clear(&download->digests);
+    *download = (hanse_download){.fd = -1};
 }
 
 /* The next piece of the CHUNK message under way: its head goes with its first bytes. */
@@ -86,7 +90,7 @@ static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool
     len = payload_len - session->down.offset < cap - head_len ? payload_len - session->down.offset : cap - head_len;
     if (hanse_fd_read_at(session->down.fd, room + head_len, len, at + session->down.offset, "model", &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_ERROR, "model_unreadable site=%s reason=%s", session->name, err.text);
-        end_download(session);
+        download_clear(&session->down);
         session->closing = true;
         return 0;
     }
@@ -94,8 +98,11 @@ static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool
     *last = session->down.offset == payload_len;
     if (*last) {
         session->down.offset = 0;
-        if (++session->down.index == session->down.chunks)
-            end_download(session);
+        if (++session->down.index == session->down.chunks || session->then.transfer != 0 || session->closing) {
+            download_clear(&session->down);
+            session->down = session->then;
+            session->then = (hanse_download){.fd = -1};
+        }
     }
     return head_len + len;
 }
@@ -105,6 +112,8 @@ size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, boo
     struct hanse_out *out = session->out_head;
     size_t len;
 
+    if (session->closing && session->down.offset == 0)
+        download_clear(&session->down);
     /* A message under way ends before another begins; between chunks, small messages go first. */
     if (session->down.fd >= 0 && (session->down.offset > 0 || out == NULL))
         return fill_chunk(session, room, cap, first, last);
@@ -119,7 +128,7 @@ size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, boo
         session->out_head = out->next;
         if (session->out_head == NULL)
             session->out_tail = NULL;
-        session->out_count--;
+        session->out_bytes -= out->counted;
         hanse_buf_clear(&out->bytes);
         hanse_free(out);
     }
@@ -144,9 +153,8 @@ static hanse_rc on_hello(hanse_session *session, const hanse_msg_hello *hello, h
         return HANSE_FAIL(err, HANSE_E_IDENTITY, "the clocks differ by %" PRIu64 " s; at most %d are tolerated: set the clock",
                           skew_ms / 1000, SKEW_MS / 1000);
     for (hanse_session *other = server->sessions; other != NULL; other = other->next) /* the newest session of a site wins */
-        if (other != session && other->greeted && memcmp(other->site_id, session->site_id, 32) == 0)
+        if (other != session && other->greeted && !other->closing && memcmp(other->site_id, session->site_id, 32) == 0)
             hanse_session_refuse(other, HANSE_E_DUPLICATE, "the site connected again; this older connection ends");
-    session->greeted = true;
     hanse_log(HANSE_LOG_INFO, "site_connected site=%s software=%s skew_ms=%" PRIu64, session->name, software, skew_ms);
     if (hanse_store_site_seen(server->store, session->site_id, now_ms, err) != HANSE_OK)
         hanse_log(HANSE_LOG_WARN, "store site=%s reason=%s", session->name, err->text);
@@ -158,56 +166,69 @@ static hanse_rc on_hello(hanse_session *session, const hanse_msg_hello *hello, h
     hanse_session_send(session, &welcome);
     if (hanse_live_runs_load(server, err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "runs_unreadable reason=%s", err->text);
+    session->greeted = true; /* not before: loading offers new runs to those who are */
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
         hanse_live_run_greet(run, session);
     return HANSE_OK;
 }
 
-static hanse_rc on_fetch(hanse_session *session, const hanse_msg_fetch *fetch, hanse_live_run *run, hanse_err *err)
+static hanse_rc open_download(hanse_download *down, const hanse_server *server, const hanse_msg_fetch *fetch, const hanse_live_run *run,
+                              hanse_err *err)
 {
-    hanse_message message = {.kind = HANSE_MODEL};
     hanse_path path;
     hanse_rc rc;
 
-    end_download(session);
     if (memcmp(fetch->model_root, run->row.model_root, 32) == 0) {
-        rc = hanse_store_model_path(path, session->server->dir, run->row.run_id, run->row.model_round, err);
+        rc = hanse_store_model_path(path, server->dir, run->row.run_id, run->row.model_round, err);
         if (rc == HANSE_OK)
-            rc = hanse_buf_append(&session->down.digests, run->digests.data, run->digests.len, err);
-        session->down.size = run->row.model_size;
+            rc = hanse_buf_append(&down->digests, run->digests.data, run->digests.len, err);
+        down->size = run->row.model_size;
     } else if (run->row.best_round > 0 && memcmp(fetch->model_root, run->row.best_root, 32) == 0) {
-        rc = hanse_store_model_path(path, session->server->dir, run->row.run_id, run->row.best_round, err);
+        rc = hanse_store_model_path(path, server->dir, run->row.run_id, run->row.best_round, err);
         if (rc == HANSE_OK)
-            rc = hanse_model_digests(&session->down.digests, &session->down.size, path, err);
+            rc = hanse_model_digests(&down->digests, &down->size, path, err);
     } else {
         rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such model: the round has moved on");
     }
     if (rc != HANSE_OK)
         return rc;
-    session->down.chunks = hanse_model_chunks(session->down.size);
-    if (fetch->offset > session->down.chunks)
-        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "FETCH from chunk %" PRIu64 " of %" PRIu64, fetch->offset, session->down.chunks);
-    message.model.transfer = session->down.transfer = ++session->transfers;
-    message.model.size = session->down.size;
-    message.model.chunks = session->down.chunks;
-    hanse_session_send(session, &message);
-    if (fetch->offset == session->down.chunks)
-        return HANSE_OK;
-    session->down.fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (session->down.fd < 0)
+    down->chunks = hanse_model_chunks(down->size);
+    if (fetch->offset > down->chunks)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "FETCH from chunk %" PRIu64 " of %" PRIu64, fetch->offset, down->chunks);
+    down->index = fetch->offset;
+    if (down->index < down->chunks && (down->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
         return HANSE_FAIL_ERRNO(err, "%s", path);
-    session->down.index = fetch->offset;
-    session->down.offset = 0;
-    hanse_edge_want_write(session);
     return HANSE_OK;
 }
 
-/* Messages that name a run: the run must exist and have the site in its roster. */
-static hanse_rc find_run(hanse_session *session, const uint8_t run_id[16], hanse_live_run **run, size_t *member, hanse_err *err)
+static hanse_rc on_fetch(hanse_session *session, const hanse_msg_fetch *fetch, hanse_live_run *run, hanse_err *err)
+{
+    hanse_download fresh = {.fd = -1}, *place = session->down.offset > 0 ? &session->then : &session->down;
+    hanse_message message = {.kind = HANSE_MODEL};
+    hanse_rc rc = open_download(&fresh, session->server, fetch, run, err);
+
+    if (rc != HANSE_OK) {
+        download_clear(&fresh);
+        return rc;
+    }
+    message.model.transfer = fresh.transfer = ++session->transfers;
+    message.model.size = fresh.size;
+    message.model.chunks = fresh.chunks;
+    download_clear(place);
+    *place = fresh;
+    hanse_session_send(session, &message);
+    return HANSE_OK;
+}
+
+/* Messages that name a run: the run must exist and have the site in its roster; all but ANSWER come after one that accepts. */
+static hanse_rc find_run(hanse_session *session, const uint8_t run_id[16], bool is_answer, hanse_live_run **run, size_t *member,
+                         hanse_err *err)
 {
     *run = hanse_live_run_find(session->server, run_id);
     if (*run == NULL || !hanse_live_run_member(*run, session->site_id, member))
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a message about a run that this site is not part of");
+    if (!is_answer && !(*run)->members[*member].accepted)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a message about a run that this site has not accepted");
     return HANSE_OK;
 }
 
@@ -219,7 +240,7 @@ static hanse_rc on_upload(hanse_session *session, const hanse_msg_signed *upload
     hanse_rc rc = hanse_upload_decode(&header, upload->object, err);
 
     if (rc == HANSE_OK)
-        rc = find_run(session, header.run, &run, &member, err);
+        rc = find_run(session, header.run, false, &run, &member, err);
     if (rc == HANSE_OK)
         hanse_live_run_upload(run, session, member, upload);
     return rc;
@@ -233,17 +254,17 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
 
     switch (message->kind) {
     case HANSE_ANSWER:
-        rc = find_run(session, message->answer.run, &run, &member, err);
+        rc = find_run(session, message->answer.run, true, &run, &member, err);
         if (rc == HANSE_OK)
             hanse_live_run_answer(run, session, member, &message->answer);
         return rc;
     case HANSE_FETCH:
-        rc = find_run(session, message->fetch.run, &run, &member, err);
+        rc = find_run(session, message->fetch.run, false, &run, &member, err);
         return rc == HANSE_OK ? on_fetch(session, &message->fetch, run, err) : rc;
     case HANSE_UPLOAD:
         return on_upload(session, &message->upload, err);
     case HANSE_DECLINE:
-        rc = find_run(session, message->decline.run, &run, &member, err);
+        rc = find_run(session, message->decline.run, false, &run, &member, err);
         if (rc == HANSE_OK)
             hanse_live_run_decline(run, member, &message->decline);
         return rc;
@@ -351,7 +372,7 @@ void hanse_session_feed(hanse_session *session, hanse_bytes piece, bool last)
 void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi)
 {
     *session = (hanse_session){.server = server, .wsi = wsi, .id = ++server->session_ids, .since_ms = hanse_clock_wall_ms()};
-    session->down.fd = -1;
+    session->down.fd = session->then.fd = -1;
     (void)snprintf(session->name, sizeof session->name, "-");
     hanse_inbox_init(&session->inbox, &inbox_ops, session, HANSE_FROM_NODE);
     session->next = server->sessions;
@@ -376,7 +397,8 @@ void hanse_session_clear(hanse_session *session)
         hanse_buf_clear(&out->bytes);
         hanse_free(out);
     }
-    end_download(session);
+    download_clear(&session->down);
+    download_clear(&session->then);
     hanse_inbox_clear(&session->inbox);
 }
 
