@@ -5,7 +5,7 @@
 /* The file as it is written: hashes are hex there. */
 typedef struct text_form {
     hanse_invitation plain;
-    char ca_hex[65], token_hex[65];
+    char ca_hex[512], token_hex[512]; /* roomy: one that is too long gets our words, the parser's would quote it */
 } text_form;
 
 static const hanse_config_field fields[] = {

@@ -10,6 +10,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <stdio.h>
@@ -184,9 +185,12 @@ static hanse_rc run_ssl(hanse_link *link, const attempt *try, int (*call)(hanse_
 {
     for (;;) {
         short events = 0;
-        int ret = call(link, arg);
+        int ret;
         hanse_rc rc;
 
+        ERR_clear_error(); /* what another call left behind would be taken for this one's */
+        errno = 0;
+        ret = call(link, arg);
         if (ret > 0)
             return HANSE_OK;
         rc = hanse_link_ssl_problem(link, ret, &events, err);
