@@ -80,6 +80,7 @@ static void disconnect(hanse_agent *agent, int linger_ms)
     agent->link = NULL;
     hanse_agent_upload_stop(agent);
     hanse_node_fetch_stop(&agent->fetch);
+    agent->fetch.over = 0; /* transfers count anew on the next connection */
     agent->welcomed = false;
     if (agent->final.active && hanse_agent_run_over(agent, NULL) != HANSE_OK) /* without the models that were still to come */
         hanse_log(HANSE_LOG_WARN, "work_not_deleted");

@@ -63,8 +63,10 @@ hanse_rc hanse_node_fetch_begin(hanse_node_fetch *fetch, const char *dir, const 
 
 hanse_rc hanse_node_fetch_announced(hanse_node_fetch *fetch, const hanse_msg_model *model, hanse_err *err)
 {
-    if (!fetch->active)
-        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "MODEL that this site did not ask for");
+    if (!fetch->active) { /* the round ended while FETCH was on its way */
+        fetch->over = model->transfer;
+        return HANSE_OK;
+    }
     if (model->size == 0 || model->size > fetch->size_max || model->chunks != hanse_model_chunks(model->size) || model->chunks < fetch->next)
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "MODEL of %" PRIu64 " bytes in %" PRIu64 " chunks, at most %" PRIu64 " bytes were named",
                           model->size, model->chunks, fetch->size_max);
@@ -80,6 +82,9 @@ hanse_rc hanse_node_fetch_head(hanse_node_fetch *fetch, const hanse_msg_chunk *c
     uint64_t left = fetch->size - fetch->next * HANSE_MODEL_CHUNK;
     size_t want = left < HANSE_MODEL_CHUNK ? (size_t)left : HANSE_MODEL_CHUNK;
 
+    fetch->dropping = chunk->transfer <= fetch->over;
+    if (fetch->dropping)
+        return HANSE_OK;
     if (!fetch->active || !fetch->announced || chunk->transfer != fetch->transfer)
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "CHUNK of a transfer that this site did not ask for");
     if (chunk->index != fetch->next || chunk->index >= fetch->chunks || chunk->payload.len != want || chunk->digest.len != 32)
@@ -92,8 +97,8 @@ hanse_rc hanse_node_fetch_data(hanse_node_fetch *fetch, size_t offset, hanse_byt
 {
     hanse_rc rc;
 
-    if (!fetch->active)
-        return HANSE_OK; /* given up within the chunk */
+    if (!fetch->active || fetch->dropping)
+        return HANSE_OK; /* given up before or within the chunk */
     rc = hanse_sha256_update(&fetch->sha, piece, err);
     if (rc == HANSE_OK)
         rc = hanse_fd_write_at(fetch->fd, piece.data, piece.len, fetch->next * HANSE_MODEL_CHUNK + offset, fetch->part, err);
@@ -123,7 +128,7 @@ hanse_rc hanse_node_fetch_end(hanse_node_fetch *fetch, const hanse_msg_chunk *ch
     hanse_rc rc;
 
     *whole = false;
-    if (!fetch->active)
+    if (!fetch->active || fetch->dropping)
         return HANSE_OK;
     rc = hanse_sha256_final(&fetch->sha, digest, err);
     if (rc == HANSE_OK && memcmp(digest, chunk->digest.data, 32) != 0)
@@ -147,5 +152,5 @@ void hanse_node_fetch_stop(hanse_node_fetch *fetch)
         (void)close(fetch->fd);
     hanse_buf_clear(&fetch->digests);
     hanse_sha256_clear(&fetch->sha);
-    *fetch = (hanse_node_fetch){.fd = -1};
+    *fetch = (hanse_node_fetch){.fd = -1, .over = fetch->transfer > fetch->over ? fetch->transfer : fetch->over, .dropping = fetch->dropping};
 }

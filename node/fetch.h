@@ -13,6 +13,8 @@ typedef struct hanse_node_fetch {
     uint64_t size_max, size, chunks;
     uint64_t next;     /* chunk to come */
     uint32_t transfer;
+    uint32_t over;     /* transfers up to this one are given up: what still comes of them is dropped */
+    bool dropping;     /* the chunk under way is of such a one */
     hanse_buf digests; /* [next], 32 bytes each */
     hanse_sha256_stream sha;
     hanse_path part, path;
@@ -27,6 +29,6 @@ HANSE_MUST_CHECK hanse_rc hanse_node_fetch_head(hanse_node_fetch *fetch, const h
 HANSE_MUST_CHECK hanse_rc hanse_node_fetch_data(hanse_node_fetch *fetch, size_t offset, hanse_bytes piece, hanse_err *err);
 /* `whole` when the last chunk is here and the root holds: the file has its name then. Errors: AUTH. */
 HANSE_MUST_CHECK hanse_rc hanse_node_fetch_end(hanse_node_fetch *fetch, const hanse_msg_chunk *chunk, bool *whole, hanse_err *err);
-void hanse_node_fetch_stop(hanse_node_fetch *fetch); /* what is here stays on disk */
+void hanse_node_fetch_stop(hanse_node_fetch *fetch); /* what is here stays on disk; on a new connection reset `over` */
 
 #endif
