@@ -204,8 +204,10 @@ static hanse_rc offline_step(hanse_agent *agent, hanse_err *err)
     const uint64_t now_us = hanse_clock_mono_us();
     struct pollfd wake = {.fd = agent->wake_fd, .events = POLLIN};
     uint64_t wait_us = agent->retry_us > now_us ? agent->retry_us - now_us : 0;
-    hanse_rc rc;
+    hanse_rc rc = on_wake(agent, err); /* a wake-up that nobody takes would interrupt every connection */
 
+    if (rc != HANSE_OK)
+        return rc;
     if (wait_us == 0)
         return connect_now(agent, err);
     if (poll(&wake, 1, (int)(wait_us / 1000 < 1000 ? wait_us / 1000 + 1 : 1000)) < 0 && errno != EINTR)
@@ -292,6 +294,8 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
         if (agent->link != NULL && hanse_link_send_message(agent->link, &bye, NULL) == HANSE_OK)
             disconnect(agent, 200);
         disconnect(agent, 0);
+        if (agent->took_round)
+            hanse_agent_models_sync(agent);
         if (skew_ms != NULL)
             *skew_ms = agent->skew_ms;
     }

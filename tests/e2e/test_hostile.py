@@ -578,6 +578,22 @@ class Hostile(consortium.TestCase):
         self.assertEqual(peer.kind, 2)
         peer.send(DECLINE, peer.run, peer.round, peer.attempt, "invalid", "no")
 
+    def test_silent_server(self):
+        """Work that ends while a site waits for a coordinator that says nothing is not lost."""
+        self.c = c = self.consortium(["a"], rows=4000)
+        run_id = c.submit(plan_text(rounds__count=1, rounds__min_sites=1, train__epochs=150, model={"kind": "mlp", "hidden": [64, 64]}))
+        c.accept(run_id)
+        c.start_node("a")
+        wait_for(lambda: "work_begin" in c.log_of("a"), "the beginning of the work")
+        c.service.kill()
+        with socket.create_server(("127.0.0.1", c.port)) as silent:
+            connection = silent.accept()[0]
+            self.assertNotIn("work_end", c.log_of("a"))
+            wait_for(lambda: "work_end" in c.log_of("a"), "the end of the work")
+            connection.close()
+        c.serve()
+        c.finish(run_id)
+
     def test_large_model(self):
         """Downloads that are replaced, left, or refused in the middle."""
         self.c = self.consortium(["evil"])
