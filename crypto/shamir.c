@@ -44,7 +44,7 @@ static uint16_t multiply(uint16_t a, uint16_t b)
     uint32_t product = 0, wide = a;
 
     for (int bit = 0; bit < 16; bit++)
-        product ^= (wide << bit) & (0u - (b >> bit & 1u));
+        product ^= (wide << bit) & (0u - ((uint32_t)b >> bit & 1u));
     for (int bit = 30; bit >= 16; bit--)
         product ^= (0u - (product >> bit & 1u)) & ((0x10000u | REDUCTION) << (bit - 16));
     return (uint16_t)product;

@@ -1,7 +1,8 @@
-/* Making and adding masks beside AES-256-CTR of OpenSSL alone; secret sharing.
+/* Making and adding masks beside AES-256-CTR of OpenSSL alone; quantising and packing; secret sharing.
  * Usage: bench_mask [MASKS [WORDS]]; defaults 9 masks over 1e6 words. One thread, best of several repeats in turns. */
 #include "hanse/digest.h"
 #include "hanse/mask.h"
+#include "hanse/ring.h"
 #include "hanse/shamir.h"
 
 #include <openssl/evp.h>
@@ -86,6 +87,41 @@ static void bench_apply(size_t masks_count, size_t count)
     hanse_free(masks);
 }
 
+static void bench_ring(size_t count)
+{
+    const hanse_ring ring = {1.0, hanse_ring_quanta(10, 3e-6), 10, 21};
+    size_t len = hanse_ring_packed_len(count, ring.bits);
+    float *x = hanse_calloc(count, sizeof *x);
+    uint32_t *lanes = hanse_calloc(count, sizeof *lanes);
+    uint8_t *packed = hanse_calloc(len, 1), key[32] = {1};
+    double best[4] = {1e9, 1e9, 1e9, 1e9};
+    hanse_quantiser *quantiser;
+
+    must(x != NULL && lanes != NULL && packed != NULL && hanse_quantiser_new(&quantiser, &ring, 1, 10, key, NULL) == HANSE_OK, "memory");
+    for (size_t k = 0; k < count; k++)
+        x[k] = (float)(k % 2001) * 1e-3f - 1;
+    for (int r = 0; r < REPEATS; r++) {
+        double at[5] = {now_s()};
+        must(hanse_quantise_u32(quantiser, 0, x, lanes, count, NULL) == HANSE_OK, "quantise");
+        at[1] = now_s();
+        hanse_ring_pack_u32(packed, lanes, count, ring.bits);
+        at[2] = now_s();
+        memset(lanes, 0, count * sizeof *lanes);
+        must(hanse_ring_unpack_add_u32(lanes, (hanse_bytes){packed, len}, count, ring.bits, NULL) == HANSE_OK, "unpack");
+        at[3] = now_s();
+        must(hanse_ring_mean_u32(x, lanes, count, &ring, HANSE_RING_SHARE_ONE, NULL) == HANSE_OK, "mean");
+        at[4] = now_s();
+        for (int i = 0; i < 4; i++)
+            best[i] = at[i + 1] - at[i] < best[i] ? at[i + 1] - at[i] : best[i];
+    }
+    printf("%zu values of %u bits, million/s: quantise %.0f, pack %.0f, unpack and add %.0f, mean %.0f\n", count, ring.bits,
+           1e-6 * (double)count / best[0], 1e-6 * (double)count / best[1], 1e-6 * (double)count / best[2], 1e-6 * (double)count / best[3]);
+    hanse_quantiser_free(quantiser);
+    hanse_free(x);
+    hanse_free(lanes);
+    hanse_free(packed);
+}
+
 static void bench_shamir(size_t n, size_t t)
 {
     static uint8_t coefficients[SHARERS_MAX][HANSE_SHAMIR_LEN], shares[SHARERS_MAX][HANSE_SHAMIR_LEN];
@@ -120,6 +156,7 @@ int main(int argc, char **argv)
 
     bench_apply(masks, words);
     bench_apply(1, words);
+    bench_ring(words);
     bench_shamir(10, 7);
     bench_shamir(64, 43);
     bench_shamir(254, 170);
