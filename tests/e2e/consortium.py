@@ -314,6 +314,16 @@ class TestCase(unittest.TestCase):
             made.enrol(site, rows_text(rows, seed + 1))
         return made
 
+    def tearDown(self):
+        """Whatever still runs ends well when it is told to, and no sanitizer has found anything."""
+        for consortium in self.consortia:
+            running = [process for process in consortium.processes if process.alive]
+            for process in reversed(running):  # the coordinator last
+                self.assertEqual(process.stop(), OK, process.name)
+            for name in os.listdir(consortium.dir):
+                if name.endswith(".log"):
+                    self.assertNotRegex(consortium.log_of(name[:-4]), r"Sanitizer|runtime error")
+
     def run(self, result=None):
         result = result or self.defaultTestResult()
         before = len(result.failures) + len(result.errors)
