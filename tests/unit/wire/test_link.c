@@ -258,6 +258,43 @@ static void test_echo(void **state)
     hanse_link_close(link, 100);
 }
 
+/* More than the queue and the kernel hold, so that the queue is closed up while it is half sent; every byte arrives in its place. */
+static void test_flood(void **state)
+{
+    static uint8_t payload[1 << 20];
+    heard h = {0};
+    hanse_link_config config = config_for(&site, &h);
+    hanse_link *link = NULL;
+    hanse_message bye = {.kind = HANSE_BYE, .bye = {hanse_bytes_str("enough")}};
+    hanse_err err = {0};
+    uint64_t want = 0;
+    (void)state;
+
+    config.queue_max = 5 << 19;
+    assert_int_equal(hanse_link_open(&link, &config, &err), HANSE_OK);
+    for (size_t i = 0; i < 24; i++) {
+        size_t len = sizeof payload - 1000 * i;
+        hanse_msg_chunk chunk = {1, i, HANSE_BYTES_EMPTY, {payload, len}};
+        hanse_rc rc;
+
+        for (size_t k = 0; k < len; k++) {
+            payload[k] = (uint8_t)(k * 31 + i * 7 + (k >> 10));
+            want += payload[k] * (uint64_t)(k + 1);
+        }
+        while ((rc = hanse_link_send_chunk(link, &chunk, &err)) == HANSE_E_FULL)
+            assert_int_equal(hanse_link_step(link, 100, -1, &err), HANSE_OK);
+        assert_int_equal(rc, HANSE_OK);
+    }
+    assert_int_equal(step_until(link, &h.ends, 24, &err), HANSE_OK);
+    assert_true(h.sum == want);
+    assert_int_equal(hanse_link_send_message(link, &bye, &err), HANSE_OK);
+    assert_int_equal(step_until(link, &h.messages, 1, &err), HANSE_OK);
+    bye.bye.reason = (hanse_bytes){payload, 16};
+    bye.kind = HANSE_KINDS_END;
+    assert_int_equal(hanse_link_send_message(link, &bye, &err), HANSE_E_USAGE);
+    hanse_link_close(link, 100);
+}
+
 static void refused(const hanse_link_config *config, hanse_rc want, const char *words)
 {
     hanse_link *link = NULL;
@@ -700,7 +737,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_echo),       cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_impostor),   cmocka_unit_test(test_refused_always_says_why),
         cmocka_unit_test(test_pin),        cmocka_unit_test(test_proxy),
         cmocka_unit_test(test_dead_peer),  cmocka_unit_test(test_server_pings),
