@@ -57,7 +57,7 @@ static int run(const char *line)
     FILE *out = tmpfile(), *err = tmpfile();
 
     (void)snprintf(words, sizeof words, "%s", line);
-    for (char *word = strtok(words, " "); word != NULL; word = strtok(NULL, " "))
+    for (char *rest = words, *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " "))
         argv[argc++] = word;
     seen[0] = '\0';
     (void)fflush(stdout);
