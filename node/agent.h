@@ -81,6 +81,8 @@ HANSE_MUST_CHECK hanse_rc hanse_agent_worked(hanse_agent *agent, hanse_err *err)
 HANSE_MUST_CHECK hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err);   /* fill the send queue from the upload */
 HANSE_MUST_CHECK hanse_rc hanse_agent_final_next(hanse_agent *agent, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err);
+/* Flush the models kept of the run: when it or the process ends. Until then a power cut may cost them, and the next round brings them again. */
+void hanse_agent_models_sync(const hanse_agent *agent);
 void hanse_agent_upload_stop(hanse_agent *agent);
 /* Whatever goes out when nobody is connected is not lost: the reconnect repeats the question. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_send(hanse_agent *agent, const hanse_message *message, hanse_err *err);

@@ -6,6 +6,7 @@
 #include "hanse/safetensors.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -319,6 +320,22 @@ static bool keep_models(hanse_agent *agent)
     return newest && best;
 }
 
+void hanse_agent_models_sync(const hanse_agent *agent)
+{
+    static const char *const ends[] = {"-newest.safetensors", "-best.safetensors"};
+    hanse_path path;
+
+    for (size_t i = 0; i < 2; i++) {
+        int fd = hanse_node_hash_path(path, agent->dir, "models", agent->site.run.offer.run, 16, ends[i], NULL) == HANSE_OK
+                     ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+        if (fd >= 0 && (fsync(fd) != 0 || hanse_file_sync_parent(path, NULL) != HANSE_OK))
+            hanse_log(HANSE_LOG_WARN, "model_not_flushed path=%s", path);
+        if (fd >= 0)
+            (void)close(fd);
+    }
+}
+
 /* Delete from DIR/work what no part of the run needs any more; with `all` everything. */
 static void sweep(hanse_agent *agent, bool all)
 {
@@ -379,6 +396,7 @@ hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err)
 {
     agent->final.active = false;
     (void)keep_models(agent);
+    hanse_agent_models_sync(agent);
     sweep(agent, true);
     hanse_node_worker_forget(agent->worker);
     agent->reconnect = agent->others;
