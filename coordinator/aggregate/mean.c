@@ -35,10 +35,12 @@ typedef struct fold {
     hanse_err err;        /* of the worker that failed first */
 } fold;
 
-/* Memory of one worker. */
+/* Memory of one worker: no more than its chunks need, for a small model should not pay for zeros. */
 typedef struct bench {
-    float values[GROUP][CHUNK_FLOATS];
-    double sum[CHUNK_FLOATS];
+    float *values[GROUP]; /* [chunk_max], each with HANSE_MEAN_SLACK bytes behind */
+    double *sum;          /* [chunk_max]; holds a chunk of the file at the end */
+    uint8_t *memory;
+    size_t memory_len;
 } bench;
 
 static int by_site(const void *a, const void *b)
@@ -132,15 +134,32 @@ static hanse_rc digest_complete(fold *f, bench *b, uint64_t chunk, hanse_err *er
     return rc;
 }
 
+static hanse_rc bench_init(bench *b, const fold *f, hanse_err *err)
+{
+    size_t count = chunk_count(f, 0), row = count * sizeof(float) + HANSE_MEAN_SLACK;
+    size_t groups = f->parts_count < GROUP ? f->parts_count : GROUP;
+    uint64_t file = hanse_model_writer_size(f->writer);
+    size_t sum = count * sizeof(double), digested = file < HANSE_MODEL_CHUNK ? (size_t)file : HANSE_MODEL_CHUNK;
+
+    row = (row + 63) / 64 * 64;
+    b->memory_len = (sum > digested ? sum : digested) + groups * row;
+    b->memory = hanse_calloc(1, b->memory_len);
+    if (b->memory == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to average in: %zu bytes a thread", b->memory_len);
+    for (size_t g = 0; g < groups; g++)
+        b->values[g] = (float *)(void *)(b->memory + g * row);
+    b->sum = (double *)(void *)(b->memory + groups * row);
+    return HANSE_OK;
+}
+
 static void *work(void *context)
 {
     fold *f = context;
     hanse_err err;
-    hanse_rc rc = HANSE_OK;
-    bench *b = hanse_calloc(1, sizeof *b);
+    bench own = {0}, *b = &own;
+    hanse_rc rc = bench_init(b, f, &err);
 
-    if (b == NULL) {
-        (void)HANSE_FAIL(&err, HANSE_E_NOMEM, "no memory to average in: %zu bytes a thread", sizeof *b);
+    if (rc != HANSE_OK) {
         report(f, &err);
         return NULL;
     }
@@ -154,8 +173,8 @@ static void *work(void *context)
         if (rc != HANSE_OK)
             report(f, &err);
     }
-    hanse_wipe(b, sizeof *b); /* contributions in the clear */
-    hanse_free(b);
+    hanse_wipe(b->memory, b->memory_len); /* contributions in the clear */
+    hanse_free(b->memory);
     return NULL;
 }
 

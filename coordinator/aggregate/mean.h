@@ -9,12 +9,14 @@
 #include "hanse/safetensors.h"
 
 #define HANSE_MEAN_THREADS_MAX 64
+#define HANSE_MEAN_SLACK ((size_t)16)
 
 /* One contribution, verified when it arrived (finite, length). */
 typedef struct hanse_mean_source {
     const uint8_t *site_id; /* [32], unique */
     uint64_t weight;        /* rows; a source of weight 0 is not read */
     /* Fill values[0..count) with data chunk `chunk`: floats from chunk * HANSE_MODEL_CHUNK / 4 on; count is short in the last chunk only.
+     * Behind them `values` has HANSE_MEAN_SLACK bytes of room, so that a sealed chunk can be opened where it lies.
      * Called from several threads at once, never twice for one chunk. Any error ends the fold. */
     hanse_rc (*read)(void *context, uint64_t chunk, float *values, size_t count, hanse_err *err);
     void *context;

@@ -77,10 +77,13 @@ static hanse_rc check_aux(const verify_job *self, size_t words, hanse_err *err)
 static hanse_rc verify(verify_job *self, hanse_err *err)
 {
     hanse_hpke *hpke = NULL;
-    uint8_t *plain = hanse_calloc(1, HANSE_CHUNK_LEN + 16);
-    size_t words = self->spool.upload.aux_len / 8;
+    size_t words = self->spool.upload.aux_len / 8, room = hanse_spool_chunk_len(&self->spool, 0);
+    uint8_t *plain;
     hanse_rc rc = HANSE_OK;
 
+    if (self->spool.chunks > 1 && hanse_spool_chunk_len(&self->spool, 1) > room)
+        room = hanse_spool_chunk_len(&self->spool, 1);
+    plain = hanse_calloc(1, room);
     self->aux = hanse_calloc(words, sizeof *self->aux);
     if (plain == NULL || self->aux == NULL) {
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to open a contribution");
@@ -107,7 +110,7 @@ static hanse_rc verify(verify_job *self, hanse_err *err)
 done:
     hanse_hpke_free(hpke);
     if (plain != NULL)
-        hanse_wipe(plain, HANSE_CHUNK_LEN + 16);
+        hanse_wipe(plain, room);
     hanse_free(plain);
     return rc;
 }
@@ -185,18 +188,12 @@ static hanse_rc read_chunk(void *context, uint64_t chunk, float *values, size_t 
 {
     const fold_source *source = context;
     hanse_hpke *hpke = NULL;
-    uint8_t *plain = hanse_calloc(1, HANSE_CHUNK_LEN + 16);
-    hanse_rc rc = plain != NULL ? HANSE_OK : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to open a chunk");
+    hanse_rc rc = hanse_hpke_clone(&hpke, source->hpke, err);
 
+    assert(hanse_spool_chunk_len(source->spool, chunk + 1) == count * sizeof *values + HANSE_MEAN_SLACK);
+    (void)count;
     if (rc == HANSE_OK)
-        rc = hanse_hpke_clone(&hpke, source->hpke, err);
-    if (rc == HANSE_OK)
-        rc = open_chunk(hpke, source->spool, chunk + 1, plain, err);
-    if (rc == HANSE_OK)
-        memcpy(values, plain, count * sizeof *values);
-    if (plain != NULL)
-        hanse_wipe(plain, HANSE_CHUNK_LEN + 16);
-    hanse_free(plain);
+        rc = open_chunk(hpke, source->spool, chunk + 1, (uint8_t *)values, err);
     hanse_hpke_free(hpke);
     return rc;
 }
