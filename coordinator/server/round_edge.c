@@ -362,7 +362,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         progress = run->progress;
     }
     if (row.state == HANSE_STORE_ROUND_VOID)
-        row.code = hanse_round_accepted(&run->round) < run->round.sites_min ? HANSE_E_QUORUM : HANSE_E_FAILED;
+        row.code = run->stop_reason[0] == '\0' && hanse_round_accepted(&run->round) < run->round.sites_min ? HANSE_E_QUORUM : HANSE_E_FAILED;
     if (run->stop_reason[0] != '\0') {
         next.state = HANSE_STORE_RUN_STOPPED;
         (void)snprintf(next.reason, sizeof next.reason, "%s", run->stop_reason);

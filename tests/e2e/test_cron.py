@@ -4,7 +4,7 @@ import time
 import unittest
 
 import consortium
-from consortium import COORDINATOR, INVALID, NODE, OK, QUORUM, plan_text, wait_for
+from consortium import COORDINATOR, FAILED, INVALID, NODE, OK, QUORUM, plan_text, wait_for
 
 
 class Cron(consortium.TestCase):
@@ -104,6 +104,16 @@ class Cron(consortium.TestCase):
         self.assertEqual(c.show(run_id)["rounds_done"], 0)
         self.round(c, run_id, ["a"])
         self.assertEqual(c.show(run_id)["rounds_done"], 1)
+
+    def test_stopped(self):
+        """An operator stops the run that a crontab works on."""
+        c, run_id = self.prepared(["a"])
+        part = c.start("coordinator", COORDINATOR, "round", run_id, "--dir", c.home)
+        wait_for(lambda: "round_open" in c.log_of("coordinator"), "the round")
+        wait_for(c.answers, "the control socket")
+        c.coordinator("stop", run_id)
+        self.assertEqual(part.wait(), FAILED)
+        self.assertEqual(c.show(run_id)["state"], "stopped")
 
     def test_node_without_coordinator(self):
         c, _ = self.prepared(["a"])
