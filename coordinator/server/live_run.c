@@ -37,6 +37,15 @@ static hanse_rc load_seal_key(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+void hanse_live_run_forget_key(hanse_live_run *run)
+{
+    hanse_path path;
+
+    /* In memory it is wiped with the run: a worker may be opening a contribution right now. */
+    if (hanse_store_seal_path(path, run->server->dir, run->row.run_id, NULL) == HANSE_OK && unlink(path) == 0)
+        hanse_log(HANSE_LOG_INFO, "seal_key_destroyed run=%s", run->row.name);
+}
+
 static void restore_progress(hanse_live_run *run)
 {
     hanse_progress_init(&run->progress, run->plan);
@@ -176,8 +185,10 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         rc = hanse_roster_decode(&run->roster, hanse_buf_bytes(&run->row.roster), err);
     if (rc == HANSE_OK)
         rc = hanse_layout_of_plan(&run->layout, run->plan, err);
-    if (rc == HANSE_OK)
+    if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)
         rc = load_seal_key(run, err);
+    else if (rc == HANSE_OK)
+        hanse_live_run_forget_key(run); /* stopped by a command while no service ran */
     if (rc == HANSE_OK)
         rc = hanse_store_model_path(run->model_path, server->dir, run_id, run->row.model_round, err);
     if (rc == HANSE_OK)

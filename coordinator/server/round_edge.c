@@ -161,6 +161,7 @@ void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[
     if (!run->round_open)
         return;
     if (rc != HANSE_OK) {
+        (void)snprintf(run->fold_error, sizeof run->fold_error, "%.120s", err->text);
         hanse_log(HANSE_LOG_ERROR, "sum_failed run=%s round=%" PRIu64 " reason=%s", run->row.name, run->current.round, err->text);
     } else if (root != NULL) {
         memcpy(run->new_root, root, 32);
@@ -352,7 +353,8 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     if (published)
         rc = advance(run, &row, &next, &progress, &statistics, &err);
     else
-        (void)snprintf(row.reason, sizeof row.reason, "%s", run->round.reason);
+        (void)snprintf(row.reason, sizeof row.reason, "%s%s%s", run->round.reason, run->fold_error[0] != '\0' ? ": " : "", run->fold_error);
+    run->fold_error[0] = '\0';
     if (rc != HANSE_OK) { /* the sums are not what they should be: keep the model, say so */
         hanse_log(HANSE_LOG_ERROR, "round_unusable run=%s reason=%s", run->row.name, err.text);
         (void)snprintf(row.reason, sizeof row.reason, "the sum is not usable: %.200s", err.text);
@@ -405,6 +407,8 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     }
     announce(run, &row);
     report_outcome(run, &row);
+    if (run->row.state != HANSE_STORE_RUN_OPEN)
+        hanse_live_run_forget_key(run);
     run->round_open = false;
     clear_members(run);
     hanse_round_clear(&run->round);
@@ -429,5 +433,7 @@ void hanse_live_run_stop(hanse_live_run *run, const char *reason)
             hanse_log(HANSE_LOG_ERROR, "run_not_stopped run=%s reason=%s", run->row.name, err.text);
         else
             run->row.state = HANSE_STORE_RUN_STOPPED;
+        if (run->row.state == HANSE_STORE_RUN_STOPPED)
+            hanse_live_run_forget_key(run);
     } /* while the sum is being made, the run stops when it is published */
 }

@@ -62,6 +62,7 @@ struct hanse_live_run {
     uint32_t void_count;    /* void rounds in a row */
     hanse_buf last_result, last_result_sig; /* empty before the first */
     bool folding;
+    char fold_error[128];  /* why the sum could not be made */
     char stop_reason[128]; /* an operator stops the run */
     uint8_t new_root[32]; /* of the model that was folded, until it is published */
     hanse_buf new_digests;
@@ -160,6 +161,8 @@ void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);
 
 /* ---- live_run.c ---- */
 HANSE_MUST_CHECK hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err); /* also: those submitted since */
+/* The run is over: nothing sealed for it will be opened again. */
+void hanse_live_run_forget_key(hanse_live_run *run);
 void hanse_live_run_free(hanse_live_run *run);
 hanse_live_run *hanse_live_run_find(hanse_server *server, const uint8_t run_id[16]);
 /* The site's place in the roster; false when it is not in it. */
