@@ -1,0 +1,344 @@
+#include "crypto/secagg_facts.h"
+
+#include "hanse/reader.h"
+
+#define VERSION 1
+#define RECORD_MAX ((size_t)1 << 20)
+
+slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot)
+{
+    for (size_t i = 0; i < site->slots_count; i++)
+        if (site->slots[i]->slot == slot)
+            return site->slots[i];
+    return NULL;
+}
+
+static void free_slot(slot_fact *fact)
+{
+    if (fact == NULL)
+        return;
+    hanse_wipe(fact->seed, sizeof fact->seed);
+    hanse_buf_clear(&fact->ticket);
+    hanse_buf_clear(&fact->sig);
+    hanse_buf_clear(&fact->cts);
+    hanse_free(fact->kinds);
+    hanse_free(fact);
+}
+
+hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err)
+{
+    slot_fact *fact = facts_find(site, slot), **grown;
+
+    if (fact == NULL) {
+        fact = hanse_calloc(1, sizeof *fact);
+        grown = hanse_realloc(site->slots, site->slots_count + 1, sizeof(slot_fact *));
+        if (grown != NULL)
+            site->slots = grown;
+        if (fact == NULL || grown == NULL || (fact->kinds = hanse_calloc(site->n, 1)) == NULL) {
+            free_slot(fact);
+            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for slot %llu", (unsigned long long)slot);
+        }
+        fact->slot = slot;
+        site->slots[site->slots_count++] = fact;
+    }
+    *out = fact;
+    return HANSE_OK;
+}
+
+own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch)
+{
+    for (size_t i = 0; i < site->epochs_count; i++)
+        if (site->epochs[i].epoch == epoch)
+            return &site->epochs[i];
+    return NULL;
+}
+
+hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_err *err)
+{
+    own_epoch *old = site->epochs;
+    own_epoch *grown = hanse_calloc(site->epochs_count + 1, sizeof *grown);
+
+    if (grown == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for an epoch");
+    if (old != NULL) { /* no realloc: it could leave a secret behind */
+        memcpy(grown, old, site->epochs_count * sizeof *grown);
+        hanse_wipe(old, site->epochs_count * sizeof *old);
+        hanse_free(old);
+    }
+    grown[site->epochs_count++] = *epoch;
+    site->epochs = grown;
+    return HANSE_OK;
+}
+
+uint64_t facts_highest_taken(const hanse_secagg_site *site)
+{
+    uint64_t highest = 0;
+
+    for (size_t i = 0; i < site->slots_count; i++) {
+        const slot_fact *fact = site->slots[i];
+
+        if ((fact->flags & FLAG_TAKEN) != 0 && fact->slot > highest)
+            highest = fact->slot;
+    }
+    return highest;
+}
+
+/* --- actions --- */
+
+hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err)
+{
+    hanse_secagg_action *action;
+
+    if (actions->count == actions->room) {
+        size_t room = actions->room == 0 ? 4 : 2 * actions->room;
+
+        action = hanse_realloc(actions->items, room, sizeof *action); /* buffers behind pointers: nothing secret moves */
+        if (action == NULL) {
+            hanse_ignore(HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu actions", room));
+            return NULL;
+        }
+        actions->items = action;
+        actions->room = room;
+    }
+    action = &actions->items[actions->count++];
+    *action = (hanse_secagg_action){.kind = kind};
+    return action;
+}
+
+void hanse_secagg_actions_clear(hanse_secagg_actions *actions)
+{
+    for (size_t i = 0; i < actions->count; i++) {
+        hanse_buf_wipe(&actions->items[i].key);
+        hanse_buf_wipe(&actions->items[i].value);
+        hanse_buf_wipe(&actions->items[i].sig);
+        hanse_buf_wipe(&actions->items[i].extra);
+    }
+    hanse_free(actions->items);
+    *actions = HANSE_SECAGG_ACTIONS_EMPTY;
+}
+
+/* A PUT with its key filled in. Epochs are a site's, not a run's. */
+static hanse_secagg_action *put(const hanse_secagg_site *site, char kind, uint64_t number, hanse_secagg_actions *actions,
+                                hanse_err *err)
+{
+    static const uint8_t no_run[16] = {0};
+    hanse_secagg_action *action = actions_add(actions, HANSE_SECAGG_DO_PUT, err);
+    hanse_writer writer;
+
+    if (action == NULL)
+        return NULL;
+    writer = hanse_writer_to(&action->key);
+    hanse_write_u8(&writer, (uint8_t)kind);
+    hanse_write_raw(&writer, kind == 'E' || kind == 'P' ? no_run : site->config->run, 16);
+    hanse_write_u64(&writer, number);
+    return hanse_writer_done(&writer, err) == HANSE_OK ? action : NULL;
+}
+
+hanse_rc facts_put_slot(const hanse_secagg_site *site, const slot_fact *fact, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *action = put(site, 'S', fact->slot, actions, err);
+    hanse_writer writer;
+
+    if (action == NULL)
+        return HANSE_E_NOMEM;
+    writer = hanse_writer_to(&action->value);
+    hanse_write_u8(&writer, VERSION);
+    hanse_write_u8(&writer, fact->state);
+    hanse_write_u32(&writer, fact->flags);
+    hanse_write_raw(&writer, fact->round_id, 32);
+    hanse_write_raw(&writer, fact->cut_hash, 32);
+    hanse_write_u8(&writer, fact->attempt_kind);
+    hanse_write_raw(&writer, fact->attempt_root, 32);
+    hanse_write_raw(&writer, fact->upload_root, 32);
+    hanse_write_raw(&writer, fact->seed, 32);
+    hanse_write_raw(&writer, fact->ticket_hash, 32);
+    hanse_write_bytes(&writer, (hanse_bytes){fact->kinds, site->n});
+    hanse_write_bytes(&writer, hanse_buf_bytes(&fact->ticket));
+    hanse_write_bytes(&writer, hanse_buf_bytes(&fact->sig));
+    hanse_write_bytes(&writer, hanse_buf_bytes(&fact->cts));
+    return hanse_writer_done(&writer, err);
+}
+
+hanse_rc facts_put_epoch(const hanse_secagg_site *site, const own_epoch *epoch, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *action = put(site, 'E', epoch->epoch, actions, err);
+    hanse_writer writer;
+
+    if (action == NULL)
+        return HANSE_E_NOMEM;
+    writer = hanse_writer_to(&action->value);
+    hanse_write_u8(&writer, VERSION);
+    hanse_write_raw(&writer, epoch->secret, 32);
+    hanse_write_raw(&writer, epoch->pub, 32);
+    hanse_write_u64(&writer, epoch->not_before_ms);
+    hanse_write_u64(&writer, epoch->not_after_ms);
+    return hanse_writer_done(&writer, err);
+}
+
+hanse_rc facts_put_peer(const hanse_secagg_site *site, uint32_t idx, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *action = put(site, 'P', idx, actions, err);
+    uint8_t version = VERSION;
+    hanse_rc rc;
+
+    if (action == NULL)
+        return HANSE_E_NOMEM;
+    rc = hanse_buf_append(&action->value, &version, 1, err);
+    return rc == HANSE_OK ? hanse_secagg_epoch_encode(&action->value, &site->peers[idx], err) : rc;
+}
+
+hanse_rc facts_put_floor(const hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *action = put(site, 'F', 0, actions, err);
+    hanse_writer writer;
+
+    if (action == NULL)
+        return HANSE_E_NOMEM;
+    writer = hanse_writer_to(&action->value);
+    hanse_write_u8(&writer, VERSION);
+    hanse_write_u64(&writer, site->floor_slot);
+    hanse_write_u32(&writer, site->retries);
+    return hanse_writer_done(&writer, err);
+}
+
+/* --- loading --- */
+
+static hanse_rc bad_record(hanse_err *err)
+{
+    return HANSE_FAIL(err, HANSE_E_CORRUPT, "a stored record of secure aggregation does not read back: restore the directory, then recover");
+}
+
+static hanse_rc load_attempt(hanse_secagg_site *site, const slot_fact *fact, hanse_err *err)
+{
+    foreign_attempt *grown;
+
+    if (fact->state != STATE_SENT)
+        return HANSE_OK;
+    grown = hanse_realloc(site->attempts, site->attempts_count + 1, sizeof *grown);
+    if (grown == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu attempts", site->attempts_count + 1);
+    site->attempts = grown;
+    grown[site->attempts_count].kind = fact->attempt_kind;
+    grown[site->attempts_count].aborted = (fact->flags & FLAG_ABORTED) != 0;
+    memcpy(grown[site->attempts_count++].root, fact->attempt_root, 32);
+    return HANSE_OK;
+}
+
+static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, hanse_reader *reader, hanse_err *err)
+{
+    slot_fact read = {.slot = slot}, *fact;
+    hanse_bytes kinds, ticket, sig, cts;
+    hanse_rc rc;
+
+    read.state = hanse_read_u8(reader);
+    read.flags = hanse_read_u32(reader);
+    hanse_read_raw(reader, read.round_id, 32);
+    hanse_read_raw(reader, read.cut_hash, 32);
+    read.attempt_kind = hanse_read_u8(reader);
+    hanse_read_raw(reader, read.attempt_root, 32);
+    hanse_read_raw(reader, read.upload_root, 32);
+    hanse_read_raw(reader, read.seed, 32);
+    hanse_read_raw(reader, read.ticket_hash, 32);
+    kinds = hanse_read_bytes(reader, RECORD_MAX);
+    ticket = hanse_read_bytes(reader, RECORD_MAX);
+    sig = hanse_read_bytes(reader, RECORD_MAX);
+    cts = hanse_read_bytes(reader, RECORD_MAX);
+    if (hanse_reader_done(reader, "slot", NULL) != HANSE_OK || read.state > STATE_DEAD)
+        return bad_record(err);
+    if (!own_run)
+        return load_attempt(site, &read, err);
+    if (kinds.len != site->n || facts_find(site, slot) != NULL)
+        return bad_record(err);
+    rc = facts_slot(&fact, site, slot, err);
+    if (rc != HANSE_OK)
+        return rc;
+    read.kinds = fact->kinds;
+    *fact = read;
+    hanse_wipe(read.seed, sizeof read.seed);
+    memcpy(fact->kinds, kinds.data, kinds.len);
+    rc = hanse_buf_append(&fact->ticket, ticket.data, ticket.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&fact->sig, sig.data, sig.len, err);
+    return rc == HANSE_OK ? hanse_buf_append(&fact->cts, cts.data, cts.len, err) : rc;
+}
+
+static hanse_rc load_epoch(hanse_secagg_site *site, uint64_t number, hanse_reader *reader, hanse_err *err)
+{
+    own_epoch epoch = {.epoch = (uint32_t)number};
+    hanse_rc rc;
+
+    hanse_read_raw(reader, epoch.secret, 32);
+    hanse_read_raw(reader, epoch.pub, 32);
+    epoch.not_before_ms = hanse_read_u64(reader);
+    epoch.not_after_ms = hanse_read_u64(reader);
+    rc = hanse_reader_done(reader, "epoch", NULL) == HANSE_OK ? facts_add_epoch(site, &epoch, err) : bad_record(err);
+    hanse_wipe(&epoch, sizeof epoch);
+    return rc;
+}
+
+hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    hanse_reader keys = hanse_reader_of(key), reader = hanse_reader_of(value);
+    uint8_t kind = hanse_read_u8(&keys), run[16];
+    uint64_t number;
+    bool own_run;
+
+    hanse_read_raw(&keys, run, 16);
+    number = hanse_read_u64(&keys);
+    if (hanse_reader_done(&keys, "key", NULL) != HANSE_OK || hanse_read_u8(&reader) != VERSION)
+        return bad_record(err);
+    own_run = memcmp(run, site->config->run, 16) == 0; /* public */
+    if (kind == 'S')
+        return load_slot(site, number, own_run, &reader, err);
+    if (kind == 'E')
+        return load_epoch(site, number, &reader, err);
+    if (kind == 'P' && number < site->n)
+        return hanse_secagg_epoch_decode(&site->peers[number], reader.left, NULL) == HANSE_OK ? HANSE_OK : bad_record(err);
+    if (kind != 'F')
+        return bad_record(err);
+    if (!own_run)
+        return HANSE_OK;
+    site->floor_slot = hanse_read_u64(&reader);
+    site->retries = hanse_read_u32(&reader);
+    return hanse_reader_done(&reader, "floor", NULL) == HANSE_OK ? HANSE_OK : bad_record(err);
+}
+
+/* --- life --- */
+
+hanse_rc hanse_secagg_site_new(hanse_secagg_site **out, const hanse_secagg_site_config *config, hanse_err *err)
+{
+    hanse_secagg_site *site;
+    hanse_rc rc = hanse_secagg_params_check(&config->params, &config->policy, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    if (config->params.n != hanse_secagg_roster_count(config->roster) || config->self >= config->params.n)
+        return HANSE_FAIL(err, HANSE_E_USAGE, "secure aggregation: member %u of %u, roster of %u", config->self,
+                          config->params.n, hanse_secagg_roster_count(config->roster));
+    site = hanse_calloc(1, sizeof *site);
+    if (site == NULL || (site->peers = hanse_calloc(config->params.n, sizeof *site->peers)) == NULL) {
+        hanse_free(site);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u members", config->params.n);
+    }
+    site->config = config;
+    site->n = config->params.n;
+    *out = site;
+    return HANSE_OK;
+}
+
+void hanse_secagg_site_free(hanse_secagg_site *site)
+{
+    if (site == NULL)
+        return;
+    for (size_t i = 0; i < site->slots_count; i++)
+        free_slot(site->slots[i]);
+    hanse_free(site->slots);
+    if (site->epochs != NULL)
+        hanse_wipe(site->epochs, site->epochs_count * sizeof *site->epochs);
+    hanse_free(site->epochs);
+    hanse_free(site->peers);
+    hanse_free(site->attempts);
+    secagg_view_clear(&site->view);
+    hanse_buf_clear(&site->shares);
+    hanse_free(site);
+}

@@ -1,0 +1,89 @@
+/* secagg_facts.h - what a site remembers for ever, in memory and as records of its store. Inside crypto/ only.
+ *
+ * Keys: 'S' run slot (a slot), 'E' 0 epoch (an own epoch's secret), 'P' 0 member (a peer's newest epoch), 'F' run
+ * (the first slot that may be answered, retries granted). Values begin with a version byte. */
+#ifndef HANSE_CRYPTO_SECAGG_FACTS_H
+#define HANSE_CRYPTO_SECAGG_FACTS_H
+
+#include "crypto/secagg_core.h"
+#include "hanse/secagg_site.h"
+
+enum { STATE_NONE, STATE_UNUSED, STATE_BOUND, STATE_SENT, STATE_DEAD };
+
+/* Facts of a slot; flags only ever rise. */
+enum {
+    FLAG_ROUND = 1,    /* round_id is set */
+    FLAG_CUT = 2,      /* cut_hash is set */
+    FLAG_ANSWERED = 4, /* shares were given, of the kinds below */
+    FLAG_DEAD = 8,     /* DEAD was signed */
+    FLAG_CONFLICT = 16, /* two cuts were seen */
+    FLAG_RECEIPT = 32,
+    FLAG_ABORTED = 64, /* an AbortCert was seen */
+    FLAG_RESULT = 128,
+    FLAG_BURNT = 256,  /* trained on again without an AbortCert */
+    FLAG_TAKEN = 512,  /* took part: BOUND at least */
+};
+
+typedef struct slot_fact {
+    uint64_t slot;
+    uint32_t flags;
+    uint8_t state;
+    uint8_t round_id[32], cut_hash[32];
+    uint8_t attempt_kind, attempt_root[32]; /* what was trained on, from BOUND on */
+    uint8_t upload_root[32];                /* from SENT on */
+    uint8_t seed[32];                       /* of the own ticket; zeros once destroyed */
+    uint8_t ticket_hash[32];
+    hanse_buf ticket, sig, cts; /* to leave the same ticket again */
+    uint8_t *kinds;             /* [n] hanse_secagg_share_kind that was given of each member's ticket */
+} slot_fact;
+
+typedef struct own_epoch {
+    uint32_t epoch;
+    uint8_t secret[32], pub[32];
+    uint64_t not_before_ms, not_after_ms;
+} own_epoch;
+
+typedef struct foreign_attempt {
+    uint8_t kind, root[32];
+    bool aborted;
+} foreign_attempt;
+
+struct hanse_secagg_site {
+    const hanse_secagg_site_config *config;
+    uint32_t n;
+    slot_fact **slots; /* [slots_count], in no order */
+    size_t slots_count;
+    own_epoch *epochs;
+    size_t epochs_count;
+    hanse_secagg_epoch *peers; /* [n] newest statement; epoch 0: none */
+    foreign_attempt *attempts; /* of other runs */
+    size_t attempts_count;
+    uint64_t floor_slot; /* nothing is answered below */
+    uint32_t retries;    /* granted by the operator */
+    /* the round that was verified last; not durable: SPEC comes again after a restart */
+    secagg_view view; /* n = 0: none */
+    hanse_buf shares; /* [n][HANSE_SECAGG_CT_LEN] sealed to this site */
+};
+
+slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot);                             /* NULL: none */
+hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err); /* made when missing */
+own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch);
+hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_err *err);
+/* The highest slot this site took part in, or 0. */
+uint64_t facts_highest_taken(const hanse_secagg_site *site);
+
+/* Append an action and return its place, or NULL. */
+hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err);
+hanse_rc facts_put_slot(const hanse_secagg_site *site, const slot_fact *fact, hanse_secagg_actions *actions, hanse_err *err);
+hanse_rc facts_put_epoch(const hanse_secagg_site *site, const own_epoch *epoch, hanse_secagg_actions *actions, hanse_err *err);
+hanse_rc facts_put_peer(const hanse_secagg_site *site, uint32_t idx, hanse_secagg_actions *actions, hanse_err *err);
+hanse_rc facts_put_floor(const hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err);
+
+/* The holder's events (secagg_holder.c). */
+hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err);
+hanse_rc holder_dead(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err);
+hanse_rc holder_abort(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err);
+/* Sign what `send->value` holds. */
+hanse_rc send_signed(const hanse_secagg_site *site, hanse_secagg_action *send, const char *label, hanse_err *err);
+
+#endif

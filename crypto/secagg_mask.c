@@ -1,0 +1,99 @@
+/* The mask streams of an upload, and those left over in a sum. */
+#include "crypto/secagg_core.h"
+
+hanse_rc secagg_streams_add(secagg_streams *streams, const uint8_t seed[32], bool subtract, hanse_err *err)
+{
+    hanse_mask **masks;
+    hanse_rc rc;
+
+    if (streams->count == streams->room) {
+        size_t room = streams->room == 0 ? 16 : 2 * streams->room;
+
+        masks = hanse_realloc(streams->masks, room, sizeof(hanse_mask *));
+        if (masks == NULL)
+            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu masks", room);
+        streams->masks = masks;
+        streams->room = room;
+    }
+    rc = hanse_mask_new(&streams->masks[streams->count], seed, subtract, err);
+    streams->count += rc == HANSE_OK;
+    return rc;
+}
+
+hanse_rc secagg_streams_add_pair(secagg_streams *streams, const secagg_view *view, uint32_t from, const uint8_t secret[32],
+                                 uint32_t with, hanse_err *err)
+{
+    const hanse_secagg_ticket *mine = &view->tickets[from], *theirs = &view->tickets[with];
+    uint8_t seed[HANSE_MASK_SEED_LEN];
+    bool subtract;
+    hanse_rc rc = hanse_mask_pair_seed(seed, &subtract, (hanse_mask_party){mine->site_id, mine->pk}, secret,
+                                       (hanse_mask_party){theirs->site_id, theirs->pk}, HANSE_BYTES_EMPTY, view->round_id, err);
+
+    if (rc == HANSE_E_AUTH)
+        return HANSE_SECAGG_FAIL(err, LOWORDER, "ticket key of member %u is of low order", with);
+    if (rc == HANSE_OK)
+        rc = secagg_streams_add(streams, seed, subtract, err);
+    hanse_wipe(seed, sizeof seed);
+    return rc;
+}
+
+hanse_rc secagg_streams_apply(const secagg_streams *streams, const hanse_secagg_spec *spec, hanse_secagg_chunk chunk,
+                              void *words, hanse_err *err)
+{
+    if (spec->segments[chunk.segment].bits <= 32)
+        return hanse_mask_apply_u32(streams->masks, streams->count, chunk.segment, chunk.word, words, chunk.words, err);
+    return hanse_mask_apply_u64(streams->masks, streams->count, chunk.segment, chunk.word, words, chunk.words, err);
+}
+
+void secagg_streams_clear(secagg_streams *streams)
+{
+    for (size_t i = 0; i < streams->count; i++)
+        hanse_mask_free(streams->masks[i]);
+    hanse_free(streams->masks);
+    *streams = (secagg_streams){NULL, 0, 0};
+}
+
+/* Is the word at `place` of its segment a sanity word, and what must it be? */
+static bool is_sanity(const hanse_secagg_segment *segment, uint64_t place, uint64_t *want, uint64_t survivors)
+{
+    if (place < segment->count)
+        return false;
+    *want = place == segment->count + HANSE_SECAGG_SANITY_WORDS - 1 ? survivors : 0;
+    return true;
+}
+
+void secagg_sanity_write(const hanse_secagg_spec *spec, hanse_secagg_chunk chunk, void *words)
+{
+    const hanse_secagg_segment *segment = &spec->segments[chunk.segment];
+    uint64_t want;
+
+    for (uint32_t k = 0; k < chunk.words; k++) {
+        if (!is_sanity(segment, chunk.word + k, &want, 1))
+            continue;
+        if (segment->bits <= 32)
+            ((uint32_t *)words)[k] = (uint32_t)want;
+        else
+            ((uint64_t *)words)[k] = want;
+    }
+}
+
+hanse_rc secagg_sanity_check(const hanse_secagg_spec *spec, hanse_secagg_chunk chunk, void *words, uint64_t survivors,
+                             hanse_err *err)
+{
+    const hanse_secagg_segment *segment = &spec->segments[chunk.segment];
+    uint64_t low = UINT64_MAX >> (64 - segment->bits), want, wrong = 0;
+
+    for (uint32_t k = 0; k < chunk.words; k++) {
+        uint64_t word;
+
+        if (segment->bits <= 32)
+            word = ((uint32_t *)words)[k] &= (uint32_t)low;
+        else
+            word = ((uint64_t *)words)[k] &= low;
+        if (is_sanity(segment, chunk.word + k, &want, survivors))
+            wrong |= word ^ want;
+    }
+    if (wrong != 0)
+        return HANSE_SECAGG_FAIL(err, SANITY, "segment %u: the masks did not cancel, the sum is worthless", chunk.segment);
+    return HANSE_OK;
+}

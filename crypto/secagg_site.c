@@ -1,0 +1,561 @@
+/* The site's machine (drawn in secagg_site.h): epochs, tickets, taking part. As a holder: secagg_holder.c. */
+#include "crypto/secagg_facts.h"
+
+#include "hanse/hpke.h"
+
+static bool same(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    return memcmp(a, b, len) == 0; /* ids and hashes: public */
+}
+
+static bool is_zero(const uint8_t bytes[32])
+{
+    uint8_t any = 0;
+
+    for (size_t i = 0; i < 32; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+hanse_rc send_signed(const hanse_secagg_site *site, hanse_secagg_action *send, const char *label, hanse_err *err)
+{
+    send->label = label;
+    return secagg_sign(site->config->key, label, &send->value, &send->sig, err);
+}
+
+/* --- epochs --- */
+
+static uint32_t newest_epoch(const hanse_secagg_site *site)
+{
+    uint32_t newest = site->peers[site->config->self].epoch;
+
+    for (size_t i = 0; i < site->epochs_count; i++)
+        if (site->epochs[i].epoch > newest)
+            newest = site->epochs[i].epoch;
+    return newest;
+}
+
+static hanse_rc begin_epoch(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    own_epoch epoch = {.epoch = event->epoch, .not_before_ms = event->from_ms, .not_after_ms = event->until_ms};
+    hanse_secagg_epoch *mine = &site->peers[site->config->self];
+    hanse_secagg_action *send;
+    hanse_rc rc;
+
+    if (event->epoch <= newest_epoch(site) || event->until_ms <= event->from_ms)
+        return HANSE_FAIL(err, HANSE_E_USAGE, "epoch %u does not follow %u", event->epoch, newest_epoch(site));
+    memcpy(epoch.secret, event->seed, 32);
+    rc = hanse_x25519_public(epoch.pub, epoch.secret, err);
+    if (rc == HANSE_OK)
+        rc = facts_add_epoch(site, &epoch, err);
+    if (rc == HANSE_OK) {
+        *mine = (hanse_secagg_epoch){.epoch = epoch.epoch, .not_before_ms = epoch.not_before_ms, .not_after_ms = epoch.not_after_ms};
+        memcpy(mine->site_id, hanse_secagg_roster_id(site->config->roster, site->config->self), 32);
+        memcpy(mine->pub, epoch.pub, 32);
+        rc = facts_put_epoch(site, &epoch, actions, err);
+    }
+    if (rc == HANSE_OK)
+        rc = facts_put_peer(site, site->config->self, actions, err);
+    hanse_wipe(&epoch, sizeof epoch);
+    if (rc != HANSE_OK)
+        return rc;
+    send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
+    if (send == NULL)
+        return HANSE_E_NOMEM;
+    rc = hanse_secagg_epoch_encode(&send->value, mine, err);
+    return rc == HANSE_OK ? send_signed(site, send, HANSE_SECAGG_EPOCH_LABEL, err) : rc;
+}
+
+static hanse_rc take_peer(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_epoch epoch;
+    int idx;
+    hanse_rc rc = hanse_secagg_epoch_decode(&epoch, event->object.bytes, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    idx = hanse_secagg_roster_find(site->config->roster, epoch.site_id);
+    if (idx < 0)
+        return HANSE_SECAGG_FAIL(err, ROSTER, "epoch of a site that is no member");
+    rc = hanse_secagg_verify(site->config->roster, (uint32_t)idx, HANSE_SECAGG_EPOCH_LABEL, event->object, err);
+    if (rc != HANSE_OK)
+        return rc;
+    if ((uint32_t)idx == site->config->self) {
+        if (epoch.epoch > newest_epoch(site))
+            return HANSE_SECAGG_FAIL(err, ROLLBACK, "others hold this site's epoch %u, it knows only %u: was an old copy restored? run recover",
+                                     epoch.epoch, newest_epoch(site));
+        return HANSE_OK;
+    }
+    if (epoch.epoch < site->peers[idx].epoch
+        || (epoch.epoch == site->peers[idx].epoch && !same(epoch.pub, site->peers[idx].pub, 32)))
+        return HANSE_SECAGG_FAIL(err, REPLAY, "epoch %u of member %d, epoch %u was seen", epoch.epoch, idx, site->peers[idx].epoch);
+    if (epoch.epoch == site->peers[idx].epoch)
+        return HANSE_OK;
+    site->peers[idx] = epoch;
+    return facts_put_peer(site, (uint32_t)idx, actions, err);
+}
+
+static hanse_rc tick(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < site->epochs_count;) {
+        own_epoch *epoch = &site->epochs[i];
+
+        if (event->now_ms <= epoch->not_after_ms + site->config->ticket_life_ms) {
+            i++;
+            continue;
+        }
+        rc = facts_put_epoch(site, epoch, actions, err);
+        if (rc == HANSE_OK)
+            hanse_buf_wipe(&actions->items[actions->count - 1].value); /* an empty value deletes */
+        *epoch = site->epochs[--site->epochs_count];
+        hanse_wipe(&site->epochs[site->epochs_count], sizeof *epoch);
+    }
+    return rc;
+}
+
+/* --- tickets --- */
+
+/* Whom shares are sealed for: every member whose newest epoch the ticket may outlive by L at most. */
+static hanse_rc choose_holders(const hanse_secagg_site *site, uint64_t expiry_ms, uint32_t *epochs, uint8_t (*pubs)[32],
+                               hanse_err *err)
+{
+    uint32_t holders = 0;
+
+    for (uint32_t i = 0; i < site->n; i++) {
+        const hanse_secagg_epoch *peer = &site->peers[i];
+
+        if (peer->epoch == 0 || expiry_ms > peer->not_after_ms + site->config->ticket_life_ms)
+            continue;
+        epochs[i] = peer->epoch;
+        memcpy(pubs[i], peer->pub, 32);
+        holders++;
+    }
+    if (holders < site->config->params.t)
+        return HANSE_SECAGG_FAIL(err, TICKET, "only %u members have an epoch key that a ticket may be sealed to, %u are needed",
+                                 holders, site->config->params.t);
+    return HANSE_OK;
+}
+
+static hanse_rc make_ticket(hanse_secagg_site *site, slot_fact *fact, const hanse_secagg_event *event, hanse_err *err)
+{
+    hanse_secagg_ticket ticket = {.slot = event->slot, .expiry_ms = event->until_ms, .holders = site->n};
+    uint8_t (*pubs)[32] = hanse_calloc(site->n, sizeof *pubs);
+    hanse_buf bytes = HANSE_BUF_EMPTY, cts = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
+    hanse_rc rc = HANSE_OK;
+
+    memcpy(ticket.run, site->config->run, 16);
+    ticket.epochs = hanse_calloc(site->n, sizeof *ticket.epochs);
+    if (pubs == NULL || ticket.epochs == NULL)
+        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a ticket of %u holders", site->n);
+    if (rc == HANSE_OK)
+        rc = choose_holders(site, event->until_ms, ticket.epochs, pubs, err);
+    if (rc == HANSE_OK)
+        rc = secagg_ticket_make(&ticket, &cts, site->config->roster, site->config->self, (const uint8_t (*)[32])pubs,
+                                site->config->params.t, event->seed, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_ticket_encode(&bytes, &ticket, err);
+    if (rc == HANSE_OK)
+        rc = secagg_sign(site->config->key, HANSE_SECAGG_TICKET_LABEL, &bytes, &sig, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_hash(fact->ticket_hash, "ticket", hanse_buf_bytes(&bytes), err);
+    hanse_secagg_ticket_clear(&ticket);
+    hanse_free(pubs);
+    if (rc != HANSE_OK) {
+        hanse_buf_clear(&bytes);
+        hanse_buf_clear(&cts);
+        hanse_buf_clear(&sig);
+        return rc;
+    }
+    memcpy(fact->seed, event->seed, 32);
+    fact->ticket = bytes;
+    fact->cts = cts;
+    fact->sig = sig;
+    fact->state = STATE_UNUSED;
+    return HANSE_OK;
+}
+
+static hanse_rc leave_ticket(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    slot_fact *fact = facts_find(site, event->slot);
+    hanse_secagg_action *send;
+    hanse_rc rc;
+
+    if (event->slot < site->floor_slot || event->slot <= facts_highest_taken(site)
+        || event->slot > event->newest_slot + HANSE_SECAGG_SLOTS_AHEAD)
+        return HANSE_SECAGG_FAIL(err, REPLAY, "no ticket for slot %llu: taken up to %llu, the run's newest is %llu",
+                                 (unsigned long long)event->slot, (unsigned long long)facts_highest_taken(site),
+                                 (unsigned long long)event->newest_slot);
+    if (fact != NULL && (fact->flags != 0 || fact->state > STATE_UNUSED))
+        return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu has begun or is dead", (unsigned long long)event->slot);
+    rc = facts_slot(&fact, site, event->slot, err);
+    if (rc == HANSE_OK && fact->state == STATE_NONE) {
+        if (event->until_ms <= event->now_ms)
+            return HANSE_SECAGG_FAIL(err, TICKET, "a ticket that has expired already");
+        rc = make_ticket(site, fact, event, err);
+        if (rc == HANSE_OK)
+            rc = facts_put_slot(site, fact, actions, err);
+    }
+    if (rc != HANSE_OK)
+        return rc;
+    send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
+    if (send == NULL)
+        return HANSE_E_NOMEM;
+    send->label = HANSE_SECAGG_TICKET_LABEL;
+    rc = hanse_buf_append(&send->value, fact->ticket.data, fact->ticket.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&send->sig, fact->sig.data, fact->sig.len, err);
+    return rc == HANSE_OK ? hanse_buf_append(&send->extra, fact->cts.data, fact->cts.len, err) : rc;
+}
+
+/* --- spec --- */
+
+static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact, hanse_err *err)
+{
+    const hanse_secagg_site_config *config = site->config;
+    const hanse_secagg_spec *spec = &view->spec;
+    const hanse_secagg_params *a = &spec->params, *b = &config->params;
+
+    if (!same(spec->run, config->run, 16) || !same(spec->plan_hash, config->plan_hash, 32)
+        || !same(spec->seal_key, config->seal_key, 32))
+        return HANSE_SECAGG_FAIL(err, PLAN, "spec of slot %llu is of another run, plan or sealing key than the accepted one",
+                                 (unsigned long long)spec->slot);
+    if (a->c != b->c || a->d_max != b->d_max || a->m != b->m || a->t != b->t || a->profile != b->profile)
+        return HANSE_SECAGG_FAIL(err, COHORT, "spec has c %u, D %u, m %u, t %u, profile %u; accepted were %u, %u, %u, %u, %u", a->c,
+                                 a->d_max, a->m, a->t, a->profile, b->c, b->d_max, b->m, b->t, b->profile);
+    if (spec->slot < site->floor_slot)
+        return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)spec->slot);
+    if (view->has[config->self]) { /* its signature was verified with the others' */
+        if (fact == NULL || fact->state == STATE_NONE)
+            return HANSE_SECAGG_FAIL(err, ROLLBACK, "the spec lists a ticket that this site signed but does not know: run recover");
+        if (!same(view->hashes[config->self], fact->ticket_hash, 32))
+            return HANSE_SECAGG_FAIL(err, TICKET, "the spec lists another ticket of this site than it left");
+    }
+    if (fact != NULL && (fact->flags & FLAG_DEAD) != 0)
+        return HANSE_SECAGG_FAIL(err, DEAD, "slot %llu was declared dead", (unsigned long long)spec->slot);
+    if (fact != NULL && (fact->flags & FLAG_ROUND) != 0 && !same(fact->round_id, view->round_id, 32))
+        return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu has another round already", (unsigned long long)spec->slot);
+    return HANSE_OK;
+}
+
+/* May this model be trained on, and how: with the stored update again, or anew with order and rounding of the slot? */
+static hanse_rc check_attempt(hanse_secagg_site *site, const secagg_view *view, bool *again, bool *reseed, hanse_err *err)
+{
+    const hanse_secagg_spec *spec = &view->spec;
+    uint32_t burnt = 0;
+
+    for (size_t i = 0; i < site->attempts_count; i++)
+        if (!site->attempts[i].aborted && site->attempts[i].kind == spec->kind
+            && same(site->attempts[i].root, spec->model_root, 32))
+            return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already");
+    for (size_t i = 0; i < site->slots_count; i++) {
+        const slot_fact *fact = site->slots[i];
+        bool open = (fact->flags & (FLAG_ABORTED | FLAG_RESULT)) == 0;
+
+        if (fact->slot == spec->slot || (fact->flags & FLAG_TAKEN) == 0)
+            continue;
+        burnt += (fact->flags & FLAG_BURNT) != 0;
+        /* what was never sent cannot be compared with anything */
+        if (is_zero(fact->upload_root) || fact->attempt_kind != spec->kind || !same(fact->attempt_root, spec->model_root, 32))
+            continue;
+        if ((fact->flags & FLAG_RESULT) != 0)
+            return HANSE_SECAGG_FAIL(err, DIFF, "slot %llu has a result on this base model", (unsigned long long)fact->slot);
+        *again |= (fact->flags & FLAG_ABORTED) != 0;
+        *reseed |= open;
+        burnt += open && (fact->flags & FLAG_BURNT) == 0;
+    }
+    if (*reseed && burnt > HANSE_SECAGG_BURNT_MAX + site->retries)
+        return HANSE_SECAGG_FAIL(err, DIFF, "%u slots of this run ended without result: `accept retry` allows one more", burnt);
+    *again = *again && !*reseed; /* a sum of the burnt slot may exist: never the same values beside it */
+    return HANSE_OK;
+}
+
+static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact,
+                           const hanse_secagg_event *event, hanse_err *err)
+{
+    const hanse_secagg_spec *spec = &view->spec;
+    uint64_t highest = facts_highest_taken(site);
+    bool scaled = false;
+
+    if (!view->has[site->config->self])
+        return HANSE_SECAGG_FAIL(err, TICKET, "the spec lists no ticket of this site");
+    if (fact->state == STATE_DEAD || is_zero(fact->seed))
+        return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "the ticket of slot %llu is burnt", (unsigned long long)spec->slot);
+    if ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms < event->now_ms)
+        return HANSE_SECAGG_FAIL(err, LATE, "slot %llu: the upload is over", (unsigned long long)spec->slot);
+    if (spec->slot < highest)
+        return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu, this site took part in slot %llu", (unsigned long long)spec->slot,
+                                 (unsigned long long)highest);
+    if (!same(spec->model_root, event->model_root, 32))
+        return HANSE_SECAGG_FAIL(err, MODELHASH, "the spec names another model than the one that was loaded");
+    for (uint32_t i = 0; i < spec->segments_count; i++)
+        scaled |= spec->segments[i].scaled != 0;
+    if (scaled && (event->weight == 0 || event->weight > spec->weight_total
+                   || (unsigned __int128)event->weight * 1000000 > (unsigned __int128)spec->weight_total * site->config->share_max_ppm))
+        return HANSE_SECAGG_FAIL(err, RANGE, "%llu samples of a total of %llu: none, or more than this site's policy allows",
+                                 (unsigned long long)event->weight, (unsigned long long)spec->weight_total);
+    return HANSE_OK;
+}
+
+/* All pairs once: a key of low order must show before anything is bound. */
+static hanse_rc own_streams(secagg_streams *out, const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact,
+                            hanse_err *err)
+{
+    uint32_t self = site->config->self;
+    secagg_secrets secrets;
+    uint8_t seed[HANSE_MASK_SEED_LEN];
+    hanse_rc rc = secagg_secrets_from(&secrets, fact->seed, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_mask_self_seed(seed, secrets.b, view->round_id, view->tickets[self].site_id, err);
+    if (rc == HANSE_OK)
+        rc = secagg_streams_add(out, seed, false, err);
+    for (uint32_t i = 0; rc == HANSE_OK && i < view->n; i++)
+        if (view->has[i] && i != self)
+            rc = secagg_streams_add_pair(out, view, self, secrets.sk, i, err);
+    hanse_wipe(&secrets, sizeof secrets);
+    hanse_wipe(seed, sizeof seed);
+    return rc;
+}
+
+static hanse_rc keep_shares(hanse_buf *out, const hanse_secagg_event *event, uint32_t n, hanse_err *err)
+{
+    static const uint8_t none[HANSE_SECAGG_CT_LEN] = {0};
+    hanse_rc rc = HANSE_OK;
+
+    for (uint32_t i = 0; rc == HANSE_OK && i < n; i++) {
+        bool there = event->shares[i].len == HANSE_SECAGG_CT_LEN;
+
+        rc = hanse_buf_append(out, there ? event->shares[i].data : none, HANSE_SECAGG_CT_LEN, err);
+    }
+    return rc;
+}
+
+/* Nothing below can be refused: the round is bound, and the view kept. */
+static hanse_rc bind_round(hanse_secagg_site *site, secagg_view *view, const hanse_secagg_event *event, bool again,
+                           bool reseed, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *train;
+    slot_fact *fact;
+    hanse_rc rc = facts_slot(&fact, site, view->spec.slot, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    for (size_t i = 0; reseed && rc == HANSE_OK && i < site->slots_count; i++) {
+        slot_fact *old = site->slots[i];
+
+        if (old == fact || is_zero(old->upload_root) || (old->flags & (FLAG_ABORTED | FLAG_RESULT | FLAG_BURNT)) != 0
+            || old->attempt_kind != view->spec.kind || !same(old->attempt_root, view->spec.model_root, 32))
+            continue;
+        old->flags |= FLAG_BURNT;
+        rc = facts_put_slot(site, old, actions, err);
+    }
+    fact->flags |= FLAG_ROUND;
+    memcpy(fact->round_id, view->round_id, 32);
+    if (event->take_part) {
+        fact->flags |= FLAG_TAKEN;
+        fact->state = fact->state == STATE_UNUSED ? STATE_BOUND : fact->state;
+        fact->attempt_kind = view->spec.kind;
+        memcpy(fact->attempt_root, view->spec.model_root, 32);
+    }
+    if (rc == HANSE_OK)
+        rc = facts_put_slot(site, fact, actions, err);
+    if (rc != HANSE_OK || !event->take_part)
+        return rc;
+    train = actions_add(actions, HANSE_SECAGG_DO_TRAIN, err);
+    if (train == NULL)
+        return HANSE_E_NOMEM;
+    train->again = again;
+    train->reseed = reseed;
+    return HANSE_OK;
+}
+
+static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    secagg_view view = {.n = 0};
+    secagg_streams streams = {NULL, 0, 0};
+    hanse_buf shares = HANSE_BUF_EMPTY;
+    bool again = false, reseed = false;
+    const slot_fact *fact;
+    hanse_rc rc = secagg_view_open(&view, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    fact = facts_find(site, view.spec.slot);
+    rc = check_own(site, &view, fact, err);
+    if (rc == HANSE_OK && event->take_part) {
+        rc = check_part(site, &view, fact, event, err);
+        if (rc == HANSE_OK)
+            rc = check_attempt(site, &view, &again, &reseed, err);
+        if (rc == HANSE_OK)
+            rc = own_streams(&streams, site, &view, fact, err);
+    }
+    if (rc == HANSE_OK)
+        rc = keep_shares(&shares, event, site->n, err);
+    if (rc == HANSE_OK)
+        rc = bind_round(site, &view, event, again, reseed, actions, err);
+    secagg_streams_clear(&streams);
+    if (rc != HANSE_OK) {
+        secagg_view_clear(&view);
+        hanse_buf_clear(&shares);
+        return rc;
+    }
+    secagg_view_clear(&site->view);
+    hanse_buf_clear(&site->shares);
+    site->view = view;
+    site->shares = shares;
+    return HANSE_OK;
+}
+
+/* --- upload --- */
+
+static hanse_rc send_upload(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    slot_fact *fact = facts_find(site, event->slot);
+    uint32_t self = site->config->self;
+    hanse_secagg_upload upload = {.slot = event->slot};
+    hanse_secagg_action *send;
+    hanse_rc rc;
+
+    if (fact == NULL || site->view.n == 0 || site->view.spec.slot != event->slot
+        || (fact->state != STATE_BOUND && fact->state != STATE_SENT))
+        return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu has no bound ticket to upload under", (unsigned long long)event->slot);
+    if ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 && fact->state == STATE_BOUND)
+        return HANSE_SECAGG_FAIL(err, LATE, "slot %llu was cut without this site", (unsigned long long)event->slot);
+    if (fact->state == STATE_SENT && !same(fact->upload_root, event->root, 32))
+        return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu: other bytes than were sent under this ticket", (unsigned long long)event->slot);
+    memcpy(upload.round_id, fact->round_id, 32);
+    memcpy(upload.run, site->config->run, 16);
+    memcpy(upload.site_id, hanse_secagg_roster_id(site->config->roster, self), 32);
+    memcpy(upload.nonce, site->view.tickets[self].nonce, 16);
+    memcpy(upload.root, event->root, 32);
+    upload.chunks = hanse_secagg_chunks(&site->view.spec);
+    upload.len = hanse_secagg_upload_len(&site->view.spec);
+    if (fact->state == STATE_BOUND) {
+        fact->state = STATE_SENT;
+        memcpy(fact->upload_root, event->root, 32);
+        rc = facts_put_slot(site, fact, actions, err);
+        if (rc != HANSE_OK)
+            return rc;
+    }
+    send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
+    if (send == NULL)
+        return HANSE_E_NOMEM;
+    rc = hanse_secagg_upload_encode(&send->value, &upload, err);
+    return rc == HANSE_OK ? send_signed(site, send, HANSE_SECAGG_UPLOAD_LABEL, err) : rc;
+}
+
+static void destroy_ticket(slot_fact *fact)
+{
+    hanse_wipe(fact->seed, sizeof fact->seed);
+    hanse_buf_clear(&fact->ticket);
+    hanse_buf_clear(&fact->sig);
+    hanse_buf_clear(&fact->cts);
+}
+
+static hanse_rc take_note(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    slot_fact *fact = facts_find(site, event->slot);
+
+    if (fact == NULL || (event->kind == HANSE_SECAGG_EV_RECEIPT && fact->state != STATE_SENT))
+        return HANSE_FAIL(err, HANSE_E_USAGE, "slot %llu: nothing was uploaded", (unsigned long long)event->slot);
+    fact->flags |= event->kind == HANSE_SECAGG_EV_RECEIPT ? FLAG_RECEIPT : FLAG_RESULT;
+    if (event->kind == HANSE_SECAGG_EV_RESULT)
+        destroy_ticket(fact);
+    return facts_put_slot(site, fact, actions, err);
+}
+
+static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_rc rc;
+
+    if (event->slot > site->floor_slot)
+        site->floor_slot = event->slot;
+    rc = facts_put_floor(site, actions, err);
+    for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
+        if (site->slots[i]->state == STATE_UNUSED || site->slots[i]->state == STATE_BOUND)
+            site->slots[i]->state = STATE_DEAD;
+        destroy_ticket(site->slots[i]);
+        rc = facts_put_slot(site, site->slots[i], actions, err);
+    }
+    while (rc == HANSE_OK && site->epochs_count > 0) {
+        own_epoch *epoch = &site->epochs[--site->epochs_count];
+
+        rc = facts_put_epoch(site, epoch, actions, err);
+        if (rc == HANSE_OK)
+            hanse_buf_wipe(&actions->items[actions->count - 1].value);
+        hanse_wipe(epoch, sizeof *epoch);
+    }
+    secagg_view_clear(&site->view);
+    return rc;
+}
+
+hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions,
+                                hanse_err *err)
+{
+    hanse_rc rc = HANSE_E_USAGE;
+
+    switch (event->kind) {
+    case HANSE_SECAGG_EV_EPOCH: rc = begin_epoch(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_PEER: rc = take_peer(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_TICKET: rc = leave_ticket(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_SPEC: rc = take_spec(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_UPLOAD: rc = send_upload(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_RECEIPT:
+    case HANSE_SECAGG_EV_RESULT: rc = take_note(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_CUT: rc = holder_cut(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_DEAD: rc = holder_dead(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_ABORT: rc = holder_abort(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_RETRY:
+        site->retries++;
+        rc = facts_put_floor(site, actions, err);
+        break;
+    case HANSE_SECAGG_EV_RECOVER: rc = recover(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_TICK: rc = tick(site, event, actions, err); break;
+    }
+    return rc;
+}
+
+/* --- masks --- */
+
+struct hanse_secagg_masker {
+    secagg_streams streams;
+    const hanse_secagg_site *site;
+};
+
+hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_site *site, hanse_err *err)
+{
+    const slot_fact *fact = site->view.n > 0 ? facts_find(site, site->view.spec.slot) : NULL;
+    hanse_secagg_masker *masker;
+    hanse_rc rc;
+
+    if (fact == NULL || (fact->state != STATE_BOUND && fact->state != STATE_SENT) || is_zero(fact->seed))
+        return HANSE_FAIL(err, HANSE_E_USAGE, "no ticket is bound to a round");
+    masker = hanse_calloc(1, sizeof *masker);
+    if (masker == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
+    masker->site = site;
+    rc = own_streams(&masker->streams, site, &site->view, fact, err);
+    if (rc == HANSE_OK)
+        *out = masker;
+    else
+        hanse_secagg_masker_free(masker);
+    return rc;
+}
+
+hanse_rc hanse_secagg_masker_apply(hanse_secagg_masker *masker, hanse_secagg_chunk chunk, void *words, hanse_err *err)
+{
+    const hanse_secagg_spec *spec = &masker->site->view.spec;
+
+    secagg_sanity_write(spec, chunk, words);
+    return secagg_streams_apply(&masker->streams, spec, chunk, words, err);
+}
+
+void hanse_secagg_masker_free(hanse_secagg_masker *masker)
+{
+    if (masker == NULL)
+        return;
+    secagg_streams_clear(&masker->streams);
+    hanse_free(masker);
+}

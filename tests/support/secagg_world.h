@@ -1,0 +1,79 @@
+/* secagg_world.h - a consortium in one process: sites with stores, a coordinator's round, virtual time, seeded chance. */
+#ifndef HANSE_TESTS_SECAGG_WORLD_H
+#define HANSE_TESTS_SECAGG_WORLD_H
+
+#include "hanse/secagg_round.h"
+#include "hanse/secagg_site.h"
+
+#define WORLD_SEGMENTS 3
+#define WORLD_NOW ((uint64_t)1800000000000)
+#define WORLD_L ((uint64_t)30 * 86400000)
+
+typedef struct world_record {
+    hanse_buf key, value;
+} world_record;
+
+typedef struct world_site {
+    hanse_key *key;
+    hanse_cert *cert;
+    hanse_secagg_site *site;
+    hanse_secagg_site_config config;
+    world_record *store;
+    size_t store_count;
+    hanse_buf ticket, ticket_sig, cts; /* last ticket left */
+    hanse_buf value, sig, extra;       /* last SEND */
+    const char *label;
+    unsigned answers_b, answers_sk, alarms, trains;
+    bool again, reseed;
+    uint64_t *q[WORLD_SEGMENTS];       /* residues, [count] */
+    hanse_buf y;                       /* packed chunks as sent */
+    uint8_t root[32];
+} world_site;
+
+typedef struct world {
+    uint32_t n;
+    uint64_t chance; /* state of the seeded generator */
+    uint64_t now_ms;
+    hanse_key *ca_key, *coordinator_key, *tls_key;
+    hanse_cert *ca, *coordinator;
+    hanse_crl *crl;
+    hanse_secagg_roster *roster;
+    hanse_secagg_params params;
+    hanse_secagg_policy policy;
+    uint8_t seal_secret[32], seal_key[32], run[16], plan_hash[32], model_root[32];
+    hanse_secagg_segment segments[WORLD_SEGMENTS];
+    world_site *sites;
+    hanse_secagg_round *round;
+    hanse_err err;
+} world;
+
+uint64_t world_chance(world *w);
+void world_random(world *w, uint8_t *out, size_t len);
+/* n sites with epochs known to all; asserts that all went well. */
+void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed);
+void world_free(world *w);
+/* One event of a site: PUTs go to its store, the last SEND is kept. */
+hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event);
+/* As after a crash: a new site from the store. */
+void world_restart(world *w, uint32_t i);
+
+/* The next round's object (frees the old one); `tweak` may change the spec. */
+void world_round_new(world *w, uint64_t slot, void (*tweak)(hanse_secagg_spec *spec));
+hanse_rc world_ticket(world *w, uint32_t i, uint64_t slot);     /* the site signs one */
+hanse_rc world_leave(world *w, uint32_t i, uint64_t slot);      /* ... and the coordinator takes it */
+hanse_rc world_spec_of(world *w, uint32_t i, const hanse_secagg_round *round, bool take_part);
+hanse_rc world_spec(world *w, uint32_t i, bool take_part);
+/* Fresh values, masked, header signed: y and root of the site. */
+hanse_rc world_mask(world *w, uint32_t i, uint64_t slot);
+hanse_rc world_header(world *w, uint32_t i);   /* the coordinator takes the header */
+hanse_rc world_complete(world *w, uint32_t i); /* ... and the chunks */
+hanse_rc world_cut_of(world *w, uint32_t i, const hanse_secagg_round *round, bool with_signatures);
+hanse_rc world_sign_cut(world *w, uint32_t i); /* the site signs, the coordinator takes it */
+hanse_rc world_answer(world *w, uint32_t i);   /* the site answers, the coordinator takes it */
+hanse_rc world_dead(world *w, uint32_t i, uint64_t slot);
+/* Reconstruct, sum, unmask; true when every word equals the plain sum over S. blamed [n] may be NULL. */
+hanse_rc world_finish(world *w, bool *equal, uint32_t *blamed);
+/* All of it for the slot with everybody there; asserts. */
+void world_whole_round(world *w, uint64_t slot);
+
+#endif
