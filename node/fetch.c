@@ -102,7 +102,7 @@ hanse_rc hanse_node_fetch_data(hanse_node_fetch *fetch, size_t offset, hanse_byt
         return HANSE_OK; /* given up before or within the chunk */
     rc = hanse_sha256_update(&fetch->sha, piece, err);
     if (rc == HANSE_OK)
-        rc = hanse_fd_write_at(fetch->fd, piece.data, piece.len, fetch->next * HANSE_MODEL_CHUNK + offset, fetch->part, err);
+        rc = hanse_gather_put(&fetch->gather, fetch->fd, fetch->next * HANSE_MODEL_CHUNK + offset, piece, fetch->part, err);
     return rc;
 }
 
@@ -136,6 +136,8 @@ hanse_rc hanse_node_fetch_end(hanse_node_fetch *fetch, const hanse_msg_chunk *ch
     if (rc == HANSE_OK && memcmp(digest, chunk->digest.data, 32) != 0)
         rc = HANSE_FAIL(err, HANSE_E_AUTH, "chunk %" PRIu64 " of the model does not have its digest", fetch->next);
     if (rc == HANSE_OK)
+        rc = hanse_gather_flush(&fetch->gather, fetch->fd, fetch->part, err);
+    if (rc == HANSE_OK)
         rc = hanse_buf_append(&fetch->digests, digest, 32, err);
     if (rc != HANSE_OK)
         return rc;
@@ -154,5 +156,6 @@ void hanse_node_fetch_stop(hanse_node_fetch *fetch)
         (void)close(fetch->fd);
     hanse_buf_clear(&fetch->digests);
     hanse_sha256_clear(&fetch->sha);
+    hanse_gather_clear(&fetch->gather);
     *fetch = (hanse_node_fetch){.fd = -1, .over = fetch->transfer > fetch->over ? fetch->transfer : fetch->over, .dropping = fetch->dropping};
 }

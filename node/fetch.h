@@ -4,6 +4,7 @@
 
 #include "hanse/digest.h"
 #include "hanse/file.h"
+#include "hanse/gather.h"
 #include "hanse/message.h"
 
 typedef struct hanse_node_fetch {
@@ -17,6 +18,7 @@ typedef struct hanse_node_fetch {
     bool dropping;     /* the chunk under way is of such a one */
     hanse_buf digests; /* [next], 32 bytes each */
     hanse_sha256_stream sha;
+    hanse_gather gather;
     hanse_path part, path;
     int fd;
 } hanse_node_fetch;

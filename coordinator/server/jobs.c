@@ -158,6 +158,7 @@ void hanse_job_verify(hanse_live_run *run, size_t member)
         return;
     }
     self->spool.header = self->spool.sig = HANSE_BUF_EMPTY;
+    self->spool.gather = (hanse_gather){0};
     self->job = (hanse_job){.work = verify_work, .done = verify_done};
     self->run = run;
     self->member = member;

@@ -107,7 +107,14 @@ done:
 
 hanse_rc hanse_spool_put(hanse_spool *spool, uint64_t index, size_t offset, hanse_bytes piece, hanse_err *err)
 {
-    return hanse_fd_write_at(spool->fd, piece.data, piece.len, chunk_offset(&spool->upload, index) + offset, spool->path, err);
+    bool whole = offset + piece.len == hanse_spool_chunk_len(spool, index);
+    hanse_rc rc = hanse_gather_put(&spool->gather, spool->fd, chunk_offset(&spool->upload, index) + offset, piece, spool->path, err);
+
+    if (rc == HANSE_OK && whole)
+        rc = hanse_gather_flush(&spool->gather, spool->fd, spool->path, err);
+    if (rc == HANSE_OK && whole && index + 1 == spool->chunks)
+        hanse_gather_clear(&spool->gather);
+    return rc;
 }
 
 hanse_rc hanse_spool_get(const hanse_spool *spool, uint64_t index, uint8_t *out, hanse_err *err)
@@ -128,6 +135,7 @@ void hanse_spool_close(hanse_spool *spool)
     if (spool->fd >= 0)
         (void)close(spool->fd);
     spool->fd = -1;
+    hanse_gather_clear(&spool->gather);
     hanse_buf_clear(&spool->header);
     hanse_buf_clear(&spool->sig);
 }

@@ -6,6 +6,7 @@
 #define HANSE_COORDINATOR_SPOOL_H
 
 #include "hanse/file.h"
+#include "hanse/gather.h"
 #include "hanse/object.h"
 
 typedef struct hanse_spool {
@@ -16,6 +17,7 @@ typedef struct hanse_spool {
     hanse_buf header, sig;   /* as they came */
     uint64_t chunks;         /* of the whole upload */
     uint64_t held;           /* chunks 0..held-1 are there */
+    hanse_gather gather;     /* of chunk `held`; empty when it is whole */
 } hanse_spool;
 
 #define HANSE_SPOOL_CLOSED ((hanse_spool){.fd = -1})
@@ -27,7 +29,7 @@ uint64_t hanse_spool_size(const hanse_upload *upload);
 HANSE_MUST_CHECK hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, hanse_bytes header, hanse_bytes sig, hanse_err *err);
 /* Sealed length of chunk `index` [bytes]: plaintext and tag. */
 size_t hanse_spool_chunk_len(const hanse_spool *spool, uint64_t index);
-/* Put `piece` at `offset` of chunk `index` (== held). Errors: IO, FULL. */
+/* Put `piece` at `offset` of chunk `index` (== held); with its last byte the chunk is in the file. Errors: IO, FULL, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_spool_put(hanse_spool *spool, uint64_t index, size_t offset, hanse_bytes piece, hanse_err *err);
 /* Read sealed chunk `index` into `out` [hanse_spool_chunk_len()]. Thread-safe. */
 HANSE_MUST_CHECK hanse_rc hanse_spool_get(const hanse_spool *spool, uint64_t index, uint8_t *out, hanse_err *err);
