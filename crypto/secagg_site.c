@@ -280,6 +280,8 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
 
     if (!view->has[site->config->self])
         return HANSE_SECAGG_FAIL(err, TICKET, "the spec lists no ticket of this site");
+    if (secagg_cohort_check(view, site->config->roster, view->has, err) != HANSE_OK)
+        return HANSE_E_QUORUM; /* members without ticket are outside S: no cut of this spec could pass */
     if (fact->state == STATE_DEAD || is_zero(fact->seed))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "the ticket of slot %llu is burnt", (unsigned long long)spec->slot);
     if ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms < event->now_ms)

@@ -163,6 +163,36 @@ void world_restart(world *w, uint32_t i)
             MUST(hanse_secagg_site_load(site->site, hanse_buf_bytes(&site->store[k].key), hanse_buf_bytes(&site->store[k].value), &w->err));
 }
 
+world_record *world_snapshot(world *w, uint32_t i, size_t *count)
+{
+    const world_site *site = &w->sites[i];
+    world_record *copy = hanse_calloc(site->store_count, sizeof *copy);
+
+    *count = site->store_count;
+    for (size_t k = 0; k < site->store_count; k++) {
+        MUST(hanse_buf_append(&copy[k].key, site->store[k].key.data, site->store[k].key.len, &w->err));
+        MUST(hanse_buf_append(&copy[k].value, site->store[k].value.data, site->store[k].value.len, &w->err));
+    }
+    return copy;
+}
+
+static void free_store(world_site *site)
+{
+    for (size_t k = 0; k < site->store_count; k++) {
+        hanse_buf_clear(&site->store[k].key);
+        hanse_buf_clear(&site->store[k].value);
+    }
+    hanse_free(site->store);
+}
+
+void world_restore(world *w, uint32_t i, world_record *store, size_t count)
+{
+    free_store(&w->sites[i]);
+    w->sites[i].store = store;
+    w->sites[i].store_count = count;
+    world_restart(w, i);
+}
+
 static hanse_signed last_sent(const world_site *site)
 {
     return (hanse_signed){hanse_buf_bytes(&site->value), hanse_buf_bytes(&site->sig)};
@@ -218,13 +248,9 @@ void world_free(world *w)
 
         for (size_t k = 0; k < sizeof buffers / sizeof buffers[0]; k++)
             hanse_buf_clear(buffers[k]);
-        for (size_t k = 0; k < site->store_count; k++) {
-            hanse_buf_clear(&site->store[k].key);
-            hanse_buf_clear(&site->store[k].value);
-        }
         for (size_t k = 0; k < WORLD_SEGMENTS; k++)
             hanse_free(site->q[k]);
-        hanse_free(site->store);
+        free_store(site);
         hanse_secagg_site_free(site->site);
         hanse_cert_free(site->cert);
         hanse_key_free(site->key);

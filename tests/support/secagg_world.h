@@ -56,6 +56,9 @@ void world_free(world *w);
 hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event);
 /* As after a crash: a new site from the store. */
 void world_restart(world *w, uint32_t i);
+/* Copy of a site's store, and the site as it was with that copy (which is given up). */
+world_record *world_snapshot(world *w, uint32_t i, size_t *count);
+void world_restore(world *w, uint32_t i, world_record *store, size_t count);
 
 /* The next round's object (frees the old one); `tweak` may change the spec. */
 void world_round_new(world *w, uint64_t slot, void (*tweak)(hanse_secagg_spec *spec));

@@ -1,0 +1,490 @@
+/* A coordinator that asks for too much, holders that give wrong shares, rounds that fail, and sites that were rolled back. */
+#include "../../support/secagg_world.h"
+
+#include "hanse/hpke.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#define REFUSED(call, why)                                                                        \
+    do {                                                                                          \
+        assert_int_not_equal((call), HANSE_OK);                                                   \
+        if (hanse_secagg_reason_of(&w.err) != HANSE_SECAGG_##why)                                 \
+            fail_msg("line %d: want E_%s, got: %s", __LINE__, #why, w.err.text);                  \
+    } while (0)
+#define GOOD(call)                                                        \
+    do {                                                                  \
+        if ((call) != HANSE_OK)                                           \
+            fail_msg("line %d: %s: %s", __LINE__, #call, w.err.text);     \
+    } while (0)
+
+/* Up to the uploads; those with bit i of `gone` send none. */
+static void upload_all(world *w, uint64_t slot, unsigned gone)
+{
+    world_round_new(w, slot, NULL);
+    for (uint32_t i = 0; i < w->n; i++)
+        assert_int_equal(world_leave(w, i, slot), HANSE_OK);
+    assert_int_equal(hanse_secagg_round_open(w->round, w->now_ms, &w->err), HANSE_OK);
+    for (uint32_t i = 0; i < w->n; i++) {
+        if (world_spec(w, i, true) != HANSE_OK)
+            fail_msg("slot %u, site %u: %s", (unsigned)slot, i, w->err.text);
+        if (gone >> i & 1)
+            continue;
+        assert_int_equal(world_mask(w, i, slot), HANSE_OK);
+        assert_int_equal(world_header(w, i), HANSE_OK);
+        assert_int_equal(world_complete(w, i), HANSE_OK);
+    }
+}
+
+/* A cut of the coordinator's choosing, properly signed. */
+typedef struct forged_cut {
+    hanse_buf bytes;
+    uint8_t sig[HANSE_SIG_MAX];
+    size_t sig_len;
+    hanse_signed uploads[16];
+} forged_cut;
+
+static void forge_cut(world *w, forged_cut *f, unsigned out_of_s)
+{
+    hanse_secagg_cut cut;
+    const hanse_signed *uploads = hanse_secagg_round_uploads(w->round);
+
+    *f = (forged_cut){.sig_len = 0};
+    assert_int_equal(hanse_secagg_cut_decode(&cut, hanse_secagg_round_cut_signed(w->round).bytes, NULL), HANSE_OK);
+    for (uint32_t i = 0; i < w->n; i++) {
+        cut.in[i] = cut.in[i] && !(out_of_s >> i & 1);
+        f->uploads[i] = uploads[i];
+    }
+    assert_int_equal(hanse_secagg_uploads_root(cut.uploads_root, f->uploads, cut.in, w->n, NULL), HANSE_OK);
+    assert_int_equal(hanse_secagg_cut_encode(&f->bytes, &cut, NULL), HANSE_OK);
+    assert_int_equal(hanse_sign_object(w->coordinator_key, HANSE_SECAGG_CUT_LABEL, hanse_buf_bytes(&f->bytes), f->sig, &f->sig_len, NULL), HANSE_OK);
+    hanse_secagg_cut_clear(&cut);
+}
+
+static hanse_rc show_cut(world *w, uint32_t i, const forged_cut *f)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_CUT, .object = {hanse_buf_bytes(&f->bytes), {f->sig, f->sig_len}}, .uploads = f->uploads};
+
+    return world_step(w, i, &event);
+}
+
+/* What an answer on the wire says; the coordinator can open it. `reseal`: change the share of `ticket` and seal it again. */
+static void open_answer(world *w, uint32_t i, hanse_secagg_answer *out, bool reseal, uint32_t ticket)
+{
+    world_site *site = &w->sites[i];
+    uint8_t aad[96], enc[32], seed[32];
+    hanse_bytes sealed = hanse_buf_bytes(&site->extra), info = hanse_bytes_str("hanse1/secagg-answer");
+    size_t len = sealed.len - 48, sig_len;
+    uint8_t *plain = hanse_calloc(len, 1);
+    hanse_buf bytes = HANSE_BUF_EMPTY;
+    hanse_hpke *ctx;
+
+    memcpy(aad, hanse_secagg_round_id(w->round), 32);
+    assert_int_equal(hanse_secagg_hash(aad + 32, "cut", hanse_secagg_round_cut_signed(w->round).bytes, NULL), HANSE_OK);
+    memcpy(aad + 64, hanse_secagg_roster_id(w->roster, i), 32);
+    assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, w->seal_secret, sealed.data, info, NULL), HANSE_OK);
+    assert_int_equal(hanse_hpke_open(ctx, 0, (hanse_bytes){aad, 96}, plain, (hanse_bytes){sealed.data + 32, sealed.len - 32}, NULL), HANSE_OK);
+    hanse_hpke_free(ctx);
+    sig_len = plain[0];
+    assert_int_equal(hanse_secagg_answer_decode(out, (hanse_bytes){plain + 1 + sig_len, len - 1 - sig_len}, NULL), HANSE_OK);
+    if (reseal) {
+        uint8_t sig[HANSE_SIG_MAX];
+
+        out->shares[ticket][7] ^= 1;
+        assert_int_equal(hanse_secagg_answer_encode(&bytes, out, NULL), HANSE_OK);
+        assert_int_equal(hanse_sign_object(site->key, HANSE_SECAGG_ANSWER_LABEL, hanse_buf_bytes(&bytes), sig, &sig_len, NULL), HANSE_OK);
+        assert_int_equal(sig_len, plain[0]);
+        memcpy(plain + 1, sig, sig_len);
+        memcpy(plain + 1 + sig_len, bytes.data, bytes.len);
+        world_random(w, seed, 32);
+        assert_int_equal(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, w->seal_key, seed, info, NULL), HANSE_OK);
+        memcpy(site->extra.data, enc, 32);
+        assert_int_equal(hanse_hpke_seal(ctx, 0, (hanse_bytes){aad, 96}, site->extra.data + 32, (hanse_bytes){plain, len}, NULL), HANSE_OK);
+        hanse_hpke_free(ctx);
+        hanse_buf_clear(&bytes);
+    }
+    hanse_free(plain);
+}
+
+/* --- both kinds of share --- */
+
+static void test_both_kinds(void **state)
+{
+    hanse_secagg_answer answer;
+    forged_cut second;
+    unsigned label_count;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_CRON, 1);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    forge_cut(&w, &second, 1u << 2); /* member 2 outside: its other secret */
+    GOOD(show_cut(&w, 4, &second));  /* control: as a first cut it is a good one */
+    GOOD(world_cut_of(&w, 0, w.round, false));
+    open_answer(&w, 0, &answer, false, 0);
+    for (uint32_t i = 0; i < w.n; i++)
+        assert_int_equal(answer.kinds[i], HANSE_SECAGG_SHARE_B);
+    hanse_secagg_answer_clear(&answer);
+    GOOD(world_cut_of(&w, 0, w.round, false)); /* the same again gets the same */
+    for (int restart = 0; restart < 2; restart++) {
+        label_count = w.sites[0].alarms;
+        REFUSED(show_cut(&w, 0, &second), CUT_CONFLICT);
+        assert_int_equal(w.sites[0].alarms, restart == 0 ? label_count + 1 : label_count);
+        REFUSED(world_cut_of(&w, 0, w.round, false), CUT_CONFLICT); /* from then on nothing */
+        world_restart(&w, 0);
+        REFUSED(show_cut(&w, 0, &second), REPLAY); /* not before the spec is shown again */
+        GOOD(world_spec(&w, 0, false));
+    }
+    REFUSED(world_dead(&w, 0, 1), DEAD);
+    hanse_buf_clear(&second.bytes);
+    world_free(&w);
+}
+
+static void later(hanse_secagg_spec *spec) { spec->upload_deadline_ms++; }
+
+static void test_second_round_id(void **state)
+{
+    hanse_secagg_round *first;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 2);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    first = w.round;
+    w.round = NULL;
+    world_round_new(&w, 1, later);
+    for (uint32_t i = 0; i < w.n; i++) {
+        hanse_signed ticket = {hanse_buf_bytes(&w.sites[i].ticket), hanse_buf_bytes(&w.sites[i].ticket_sig)};
+        GOOD(hanse_secagg_round_add_ticket(w.round, ticket, hanse_buf_bytes(&w.sites[i].cts), w.now_ms, &w.err));
+    }
+    GOOD(hanse_secagg_round_open(w.round, w.now_ms, &w.err));
+    for (int restart = 0; restart < 2; restart++) {
+        REFUSED(world_spec(&w, 0, true), REPLAY);
+        REFUSED(world_spec(&w, 0, false), REPLAY);
+        REFUSED(world_ticket(&w, 0, 1), REPLAY); /* nor a second ticket */
+        world_restart(&w, 0);
+    }
+    GOOD(world_spec_of(&w, 0, first, true));
+    GOOD(world_cut_of(&w, 0, first, false));
+    hanse_secagg_round_free(first);
+    world_free(&w);
+}
+
+static void test_online_needs_certificate(void **state)
+{
+    size_t count;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_ONLINE, 3);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    for (uint32_t i = 0; i + 1 < w.params.t; i++)
+        GOOD(world_sign_cut(&w, i));
+    REFUSED(world_answer(&w, 0), CUT_CONFLICT);
+    GOOD(world_sign_cut(&w, 0)); /* again: no second vote */
+    assert_non_null(hanse_secagg_round_cutsigs(w.round, &count));
+    assert_int_equal(count, w.params.t - 1);
+    GOOD(world_sign_cut(&w, 4));
+    GOOD(world_answer(&w, 0)); /* control */
+    world_free(&w);
+}
+
+/* --- cohorts --- */
+
+static void test_isolation(void **state)
+{
+    forged_cut cut;
+    world w;
+
+    (void)state;
+    world_new(&w, 10, HANSE_SECAGG_CRON, 4);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    forge_cut(&w, &cut, 7u << 3); /* three outside, two may be */
+    REFUSED(show_cut(&w, 0, &cut), COHORT);
+    hanse_buf_clear(&cut.bytes);
+    forge_cut(&w, &cut, 0x3fe); /* the victim alone */
+    REFUSED(show_cut(&w, 0, &cut), COHORT);
+    hanse_buf_clear(&cut.bytes);
+    forge_cut(&w, &cut, 0);
+    cut.uploads[6].sig = cut.uploads[5].sig; /* a header that nobody signed */
+    REFUSED(show_cut(&w, 0, &cut), SIG);
+    cut.uploads[6] = cut.uploads[5];
+    REFUSED(show_cut(&w, 0, &cut), SIG);
+    hanse_buf_clear(&cut.bytes);
+    forge_cut(&w, &cut, 3u << 3); /* control */
+    GOOD(show_cut(&w, 0, &cut));
+    hanse_buf_clear(&cut.bytes);
+    world_free(&w);
+}
+
+static void test_receipt_is_honoured(void **state)
+{
+    hanse_secagg_event receipt = {.kind = HANSE_SECAGG_EV_RECEIPT, .slot = 1};
+    forged_cut cut;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_CRON, 5);
+    upload_all(&w, 1, 0);
+    GOOD(world_step(&w, 2, &receipt));
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    forge_cut(&w, &cut, 1u << 2);
+    REFUSED(show_cut(&w, 2, &cut), CUT_OVERLAP);
+    GOOD(show_cut(&w, 1, &cut)); /* control: without a receipt a late upload may be left out */
+    hanse_buf_clear(&cut.bytes);
+    world_free(&w);
+}
+
+static void test_below_thresholds(void **state)
+{
+    bool equal;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_ONLINE, 6);
+    upload_all(&w, 1, 3); /* two of five are missing, one may be */
+    REFUSED(hanse_secagg_round_cut(w.round, &w.err), COHORT);
+    assert_int_equal(hanse_secagg_round_cut_signed(w.round).bytes.len, 0);
+    for (uint32_t i = 0; i < w.n; i++) /* no share left any site */
+        assert_string_not_equal(w.sites[i].label, HANSE_SECAGG_ANSWER_LABEL);
+    w.model_root[0] ^= 1;
+    upload_all(&w, 2, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    for (uint32_t i = 0; i < w.n; i++)
+        GOOD(world_sign_cut(&w, i));
+    for (uint32_t i = 0; i + 1 < w.params.t; i++)
+        GOOD(world_answer(&w, i));
+    REFUSED(world_finish(&w, &equal, NULL), COHORT);
+    GOOD(world_answer(&w, 4)); /* control */
+    GOOD(world_finish(&w, &equal, NULL));
+    assert_true(equal);
+    world_free(&w);
+}
+
+/* --- wrong shares --- */
+
+static void test_wrong_share(void **state)
+{
+    hanse_secagg_answer answer;
+    uint32_t blamed[10];
+    bool equal;
+    world w;
+
+    (void)state;
+    world_new(&w, 10, HANSE_SECAGG_CRON, 7);
+    upload_all(&w, 1, 1u << 9);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    for (uint32_t i = 0; i < w.params.t; i++) {
+        GOOD(world_cut_of(&w, i, w.round, false));
+        if (i == 2) {
+            open_answer(&w, i, &answer, true, 9); /* of the key of the absent member */
+            hanse_secagg_answer_clear(&answer);
+        }
+        GOOD(hanse_secagg_round_add_answer(w.round, i, hanse_buf_bytes(&w.sites[i].extra), &w.err));
+    }
+    REFUSED(world_finish(&w, &equal, blamed), RECON); /* exactly t, one wrong: noticed, not blamed */
+    GOOD(world_answer(&w, 8));
+    GOOD(world_finish(&w, &equal, blamed));
+    assert_true(equal);
+    for (uint32_t i = 0; i < w.n; i++)
+        assert_int_equal(blamed[i], i == 2 ? 1 : 0);
+    REFUSED(hanse_secagg_round_add_answer(w.round, 7, hanse_buf_bytes(&w.sites[6].extra), &w.err), SHARE_AUTH); /* another's */
+    world_free(&w);
+}
+
+/* --- retry --- */
+
+static void test_abort_certificate(void **state)
+{
+    hanse_secagg_event abort_event = {.kind = HANSE_SECAGG_EV_ABORT, .slot = 1};
+    bool equal;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_CRON, 8);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    for (uint32_t i = 0; i < 3; i++) { /* n-t+1+c = 3 */
+        assert_false(hanse_secagg_round_is_aborted(w.round));
+        abort_event.signatures = hanse_secagg_round_deads(w.round, &abort_event.signatures_count);
+        REFUSED(world_step(&w, 4, &abort_event), DIFF);
+        GOOD(world_dead(&w, i, 1));
+        GOOD(world_dead(&w, i, 1)); /* again: no second vote */
+    }
+    assert_true(hanse_secagg_round_is_aborted(w.round));
+    REFUSED(world_cut_of(&w, 0, w.round, false), DEAD);
+    world_restart(&w, 0);
+    REFUSED(world_spec(&w, 0, false), DEAD);
+    REFUSED(world_answer(&w, 3), DEAD); /* it may answer, the coordinator's own half refuses */
+    assert_int_not_equal(world_finish(&w, &equal, NULL), HANSE_OK);
+    abort_event.signatures = hanse_secagg_round_deads(w.round, &abort_event.signatures_count);
+    for (uint32_t i = 0; i < w.n; i++)
+        GOOD(world_step(&w, i, &abort_event));
+    upload_all(&w, 2, 0); /* the same base model again */
+    for (uint32_t i = 0; i < w.n; i++) {
+        assert_true(w.sites[i].again);
+        assert_false(w.sites[i].reseed);
+    }
+    world_free(&w);
+}
+
+static void test_burnt_slots(void **state)
+{
+    hanse_secagg_event retry = {.kind = HANSE_SECAGG_EV_RETRY};
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 9);
+    upload_all(&w, 1, 0);
+    assert_false(w.sites[0].reseed);
+    for (uint64_t slot = 2; slot <= 3; slot++) { /* silence, no AbortCert: trained anew, twice */
+        upload_all(&w, slot, 0);
+        assert_true(w.sites[0].reseed);
+        assert_false(w.sites[0].again);
+    }
+    world_round_new(&w, 4, NULL);
+    for (uint32_t i = 0; i < w.n; i++)
+        GOOD(world_leave(&w, i, 4));
+    GOOD(hanse_secagg_round_open(w.round, w.now_ms, &w.err));
+    REFUSED(world_spec(&w, 0, true), DIFF);
+    world_restart(&w, 0);
+    REFUSED(world_spec(&w, 0, true), DIFF);
+    GOOD(world_spec(&w, 0, false)); /* as a holder it helps all the same */
+    GOOD(world_step(&w, 0, &retry));
+    world_restart(&w, 0);
+    GOOD(world_spec(&w, 0, true));
+    world_free(&w);
+}
+
+static void test_other_run(void **state)
+{
+    world_record *store;
+    size_t count;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 10);
+    upload_all(&w, 1, 0);
+    store = world_snapshot(&w, 0, &count);
+    w.run[0] ^= 1; /* a second run of the same plan from the same model, all tickets new */
+    for (uint32_t i = 0; i < w.n; i++) {
+        w.sites[i].config.run[0] ^= 1;
+        world_restart(&w, i);
+    }
+    world_round_new(&w, 1, NULL);
+    for (uint32_t i = 0; i < w.n; i++)
+        GOOD(world_leave(&w, i, 1));
+    GOOD(hanse_secagg_round_open(w.round, w.now_ms, &w.err));
+    REFUSED(world_spec(&w, 0, true), DIFF);
+    for (size_t k = 0; k < count; k++) {
+        hanse_buf_clear(&store[k].key);
+        hanse_buf_clear(&store[k].value);
+    }
+    hanse_free(store);
+    world_free(&w);
+}
+
+/* --- rollback --- */
+
+static void test_rollback(void **state)
+{
+    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 2}, epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2};
+    hanse_secagg_event mine = {.kind = HANSE_SECAGG_EV_PEER};
+    hanse_buf bytes = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
+    world_record *old;
+    size_t count;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 11);
+    old = world_snapshot(&w, 0, &count);
+    epoch.from_ms = w.now_ms;
+    epoch.until_ms = w.now_ms + 86400000;
+    GOOD(world_step(&w, 0, &epoch));
+    GOOD(hanse_buf_append(&bytes, w.sites[0].value.data, w.sites[0].value.len, &w.err));
+    GOOD(hanse_buf_append(&sig, w.sites[0].sig.data, w.sites[0].sig.len, &w.err));
+    mine.object = (hanse_signed){hanse_buf_bytes(&bytes), hanse_buf_bytes(&sig)};
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    GOOD(world_step(&w, 0, &mine));
+    world_restore(&w, 0, old, count);
+    REFUSED(world_spec(&w, 0, true), ROLLBACK); /* a ticket of its own that it does not know */
+    REFUSED(world_step(&w, 0, &mine), ROLLBACK);
+    GOOD(world_step(&w, 0, &recover));
+    REFUSED(world_dead(&w, 0, 1), ROLLBACK);
+    REFUSED(world_ticket(&w, 0, 1), REPLAY);
+    world_restart(&w, 0);
+    REFUSED(world_spec(&w, 0, false), ROLLBACK);
+    epoch.epoch = 3;
+    GOOD(world_step(&w, 0, &epoch));
+    GOOD(world_ticket(&w, 0, 2));
+    hanse_buf_clear(&bytes);
+    hanse_buf_clear(&sig);
+    world_free(&w);
+}
+
+static void test_epoch_ends(void **state)
+{
+    hanse_secagg_event tick = {.kind = HANSE_SECAGG_EV_TICK};
+    hanse_secagg_answer answer;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 12);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    w.now_ms += 7 * 86400000 + WORLD_L;
+    GOOD(world_step(&w, 0, &tick));
+    GOOD(world_cut_of(&w, 0, w.round, false)); /* on the last millisecond it still opens */
+    open_answer(&w, 0, &answer, false, 0);
+    assert_int_equal(answer.kinds[1], HANSE_SECAGG_SHARE_B);
+    hanse_secagg_answer_clear(&answer);
+    w.now_ms++;
+    GOOD(world_step(&w, 0, &tick));
+    GOOD(world_cut_of(&w, 0, w.round, false));
+    open_answer(&w, 0, &answer, false, 0);
+    for (uint32_t i = 0; i < w.n; i++)
+        assert_int_equal(answer.kinds[i], HANSE_SECAGG_SHARE_NONE);
+    hanse_secagg_answer_clear(&answer);
+    REFUSED(world_ticket(&w, 1, 2), TICKET); /* nobody's epoch key may be sealed to any more */
+    world_free(&w);
+}
+
+static void test_same_bytes_only(void **state)
+{
+    hanse_secagg_event upload = {.kind = HANSE_SECAGG_EV_UPLOAD, .slot = 1};
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_ONLINE, 13);
+    upload_all(&w, 1, 0);
+    memcpy(upload.root, w.sites[0].root, 32);
+    GOOD(world_step(&w, 0, &upload)); /* control */
+    upload.root[0] ^= 1;
+    REFUSED(world_step(&w, 0, &upload), TICKET_REUSED);
+    world_restart(&w, 0);
+    GOOD(world_spec(&w, 0, true));
+    REFUSED(world_step(&w, 0, &upload), TICKET_REUSED);
+    w.now_ms += 60001;
+    REFUSED(world_header(&w, 0), LATE);
+    world_free(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
+        cmocka_unit_test(test_isolation), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
+        cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
+        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends),
+        cmocka_unit_test(test_same_bytes_only)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
