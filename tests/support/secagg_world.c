@@ -56,7 +56,7 @@ static int compare_sites(const void *a, const void *b)
     return memcmp(x, y, 32);
 }
 
-static void new_roster(world *w)
+static void new_roster(world *w, uint32_t organisations)
 {
     hanse_secagg_member *members = hanse_calloc(w->n, sizeof *members);
     hanse_trust trust;
@@ -77,7 +77,7 @@ static void new_roster(world *w)
     for (uint32_t i = 0; i < w->n; i++) {
         MUST(hanse_key_id(w->sites[i].key, members[i].id, &w->err));
         members[i].cert = w->sites[i].cert;
-        members[i].organisation = i;
+        members[i].organisation = i % organisations;
     }
     world_random(w, hash, 32);
     trust = (hanse_trust){w->ca, w->crl, false};
@@ -215,9 +215,14 @@ static void new_epochs(world *w)
 
 void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed)
 {
+    world_new_of(w, n, n, profile, seed);
+}
+
+void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed)
+{
     *w = (world){.n = n, .chance = seed, .now_ms = WORLD_NOW};
     w->sites = hanse_calloc(n, sizeof *w->sites);
-    new_roster(w);
+    new_roster(w, organisations);
     new_segments(w);
     world_random(w, w->run, 16);
     world_random(w, w->plan_hash, 32);

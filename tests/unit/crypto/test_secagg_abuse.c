@@ -224,6 +224,24 @@ static void test_isolation(void **state)
     world_free(&w);
 }
 
+static void test_organisations(void **state)
+{
+    forged_cut cut;
+    world w;
+
+    (void)state;
+    world_new_of(&w, 5, 4, HANSE_SECAGG_CRON, 14); /* members 0 and 4 are of one organisation */
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    forge_cut(&w, &cut, 1u << 2);
+    REFUSED(show_cut(&w, 1, &cut), COHORT); /* four sites, but three organisations: m is 4 */
+    hanse_buf_clear(&cut.bytes);
+    forge_cut(&w, &cut, 1u << 4);
+    GOOD(show_cut(&w, 1, &cut));
+    hanse_buf_clear(&cut.bytes);
+    world_free(&w);
+}
+
 static void test_receipt_is_honoured(void **state)
 {
     hanse_secagg_event receipt = {.kind = HANSE_SECAGG_EV_RECEIPT, .slot = 1};
@@ -393,6 +411,18 @@ static void test_other_run(void **state)
 
 /* --- rollback --- */
 
+/* The slot's round with the tickets left last of all but member 0. */
+static void open_without_first(world *w, uint64_t slot)
+{
+    world_round_new(w, slot, NULL);
+    for (uint32_t i = 1; i < w->n; i++) {
+        hanse_signed ticket = {hanse_buf_bytes(&w->sites[i].ticket), hanse_buf_bytes(&w->sites[i].ticket_sig)};
+
+        assert_int_equal(hanse_secagg_round_add_ticket(w->round, ticket, hanse_buf_bytes(&w->sites[i].cts), w->now_ms, NULL), HANSE_OK);
+    }
+    assert_int_equal(hanse_secagg_round_open(w->round, w->now_ms, &w->err), HANSE_OK);
+}
+
 static void test_rollback(void **state)
 {
     hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 2}, epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2};
@@ -425,6 +455,9 @@ static void test_rollback(void **state)
     epoch.epoch = 3;
     GOOD(world_step(&w, 0, &epoch));
     GOOD(world_ticket(&w, 0, 2));
+    /* a round of before in which it has no ticket: it is no holder there either */
+    open_without_first(&w, 1);
+    REFUSED(world_spec(&w, 0, false), ROLLBACK);
     hanse_buf_clear(&bytes);
     hanse_buf_clear(&sig);
     world_free(&w);
@@ -481,7 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
-        cmocka_unit_test(test_isolation), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
+        cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends),
         cmocka_unit_test(test_same_bytes_only)};

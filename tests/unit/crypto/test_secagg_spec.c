@@ -94,6 +94,7 @@ static void other_slot(hanse_secagg_ticket *t, const forgery *f) { (void)f; t->s
 static void other_run(hanse_secagg_ticket *t, const forgery *f) { (void)f; t->run[0] ^= 1; }
 static void other_roster(hanse_secagg_ticket *t, const forgery *f) { (void)f; t->roster_hash[0] ^= 1; }
 static void expired(hanse_secagg_ticket *t, const forgery *f) { (void)f; t->expiry_ms = WORLD_NOW; }
+static void other_expiry(hanse_secagg_ticket *t, const forgery *f) { (void)f; t->expiry_ms++; }
 static void low_order(hanse_secagg_ticket *t, const forgery *f) { (void)f; memset(t->pk, 0, 32); }
 static void copied_key(hanse_secagg_ticket *t, const forgery *f)
 {
@@ -133,6 +134,7 @@ static void t_other_run(world *w, forgery *f) { resign(w, f, 1, other_run); }
 static void t_other_roster(world *w, forgery *f) { resign(w, f, 1, other_roster); }
 static void t_expired(world *w, forgery *f) { resign(w, f, 1, expired); }
 static void t_low_order(world *w, forgery *f) { resign(w, f, 1, low_order); }
+static void t_own(world *w, forgery *f) { resign(w, f, VICTIM, other_expiry); }
 static void t_copied_key(world *w, forgery *f) { resign(w, f, 2, copied_key); }
 static void t_root(world *w, forgery *f) { (void)w; f->stale_root = true; f->spec.ticket_root[0] ^= 1; }
 static void t_unsigned(world *w, forgery *f) { (void)w; f->spec_sig_len = 64; }
@@ -160,6 +162,7 @@ static const struct { const char *name; void (*trick)(world *w, forgery *f); han
     {"ticket of another run", t_other_run, HANSE_SECAGG_TICKET},
     {"ticket for another roster", t_other_roster, HANSE_SECAGG_ROSTER},
     {"expired ticket", t_expired, HANSE_SECAGG_TICKET},
+    {"a second ticket of the victim", t_own, HANSE_SECAGG_TICKET},
     {"low order", t_low_order, HANSE_SECAGG_LOWORDER},
     {"copied key", t_copied_key, HANSE_SECAGG_DUPKEY},
     {"another list than the root", t_root, HANSE_SECAGG_TICKET},
