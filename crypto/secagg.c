@@ -280,16 +280,18 @@ hanse_rc hanse_secagg_verify(const hanse_secagg_roster *roster, uint32_t site_id
 {
     bool site = site_idx != HANSE_SECAGG_COORDINATOR;
     const hanse_cert *cert;
+    hanse_rc rc;
 
     if (site && site_idx >= roster->count)
         return HANSE_SECAGG_FAIL(err, ROSTER, "%s of member %u, the roster has %zu", label, site_idx, roster->count);
     if (site && !roster->members[site_idx].trusted)
         return HANSE_SECAGG_FAIL(err, CERT, "%s of member %u: its certificate is expired, revoked or not of a site", label, site_idx);
     cert = site ? roster->members[site_idx].cert : roster->coordinator;
-    if (hanse_verify_object(hanse_cert_key(cert), label, object.bytes, object.sig, NULL) != HANSE_OK) {
+    rc = hanse_verify_object(hanse_cert_key(cert), label, object.bytes, object.sig, err);
+    if (rc == HANSE_E_AUTH) {
         if (site)
             return HANSE_SECAGG_FAIL(err, SIG, "%s: signature of member %u does not verify", label, site_idx);
         return HANSE_SECAGG_FAIL(err, SIG, "%s: the coordinator's signature does not verify", label);
     }
-    return HANSE_OK;
+    return rc;
 }

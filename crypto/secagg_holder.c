@@ -127,23 +127,30 @@ static hanse_rc seal_answer(const hanse_secagg_site *site, const hanse_secagg_an
 }
 
 /* Open what is sealed to this site; a share that does not open, or whose epoch is gone, is left out (NONE). */
-static void open_shares(const hanse_secagg_site *site, hanse_secagg_answer *answer, const hanse_secagg_cut *cut)
+static hanse_rc open_shares(const hanse_secagg_site *site, hanse_secagg_answer *answer, const hanse_secagg_cut *cut,
+                            hanse_err *err)
 {
     uint32_t self = site->config->self;
     uint8_t pair[2][32];
+    hanse_rc rc = HANSE_OK;
 
-    for (uint32_t i = 0; i < site->n; i++) {
+    for (uint32_t i = 0; rc == HANSE_OK && i < site->n; i++) {
         const hanse_secagg_ticket *ticket = &site->view.tickets[i];
         const own_epoch *epoch = site->view.has[i] ? facts_epoch(site, ticket->epochs[self]) : NULL;
         hanse_bytes ct = {site->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
 
-        if (epoch == NULL
-            || secagg_share_open(pair, ticket, answer->site_id, self, epoch->secret, ct, NULL) != HANSE_OK)
+        if (epoch == NULL)
             continue;
-        answer->kinds[i] = cut->in[i] ? HANSE_SECAGG_SHARE_B : HANSE_SECAGG_SHARE_SK;
-        memcpy(answer->shares[i], pair[cut->in[i] ? 1 : 0], 32);
+        rc = secagg_share_open(pair, ticket, answer->site_id, self, epoch->secret, ct, err);
+        if (rc == HANSE_E_AUTH)
+            rc = HANSE_OK; /* its maker's fault: the other tickets' shares are given all the same */
+        else if (rc == HANSE_OK) {
+            answer->kinds[i] = cut->in[i] ? HANSE_SECAGG_SHARE_B : HANSE_SECAGG_SHARE_SK;
+            memcpy(answer->shares[i], pair[cut->in[i] ? 1 : 0], 32);
+        }
     }
     hanse_wipe(pair, sizeof pair);
+    return rc;
 }
 
 static hanse_rc answer_cut(hanse_secagg_site *site, slot_fact *fact, const hanse_secagg_cut *cut, const uint8_t cut_hash[32],
@@ -161,8 +168,9 @@ static hanse_rc answer_cut(hanse_secagg_site *site, slot_fact *fact, const hanse
     answer.shares = hanse_calloc(site->n, sizeof *answer.shares);
     if (answer.kinds == NULL || answer.shares == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u shares", site->n);
+    if (rc == HANSE_OK)
+        rc = open_shares(site, &answer, cut, err);
     if (rc == HANSE_OK) {
-        open_shares(site, &answer, cut);
         fact->flags |= FLAG_CUT | FLAG_ANSWERED;
         memcpy(fact->cut_hash, cut_hash, 32);
         for (uint32_t i = 0; i < site->n; i++)

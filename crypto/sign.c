@@ -204,7 +204,7 @@ hanse_rc hanse_verify_object(const hanse_key *key, const char *type, hanse_bytes
         return HANSE_FAIL(err, HANSE_E_AUTH, "signature of %s: no public key to check it with", type);
     rc = labelled(&text, type, object, err);
     if (rc != HANSE_OK)
-        return rc;
+        goto done;
     ctx = EVP_MD_CTX_new();
     if (ctx == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "signature of %s: out of memory", type);
@@ -215,6 +215,8 @@ hanse_rc hanse_verify_object(const hanse_key *key, const char *type, hanse_bytes
         rc = HANSE_FAIL(err, HANSE_E_AUTH, "signature of %s (%zu bytes) does not verify: changed on the way or signed by another key",
                         type, sig.len);
     }
+
+done:
     EVP_MD_CTX_free(ctx);
     hanse_buf_clear(&text);
     return rc;
