@@ -99,14 +99,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what, seconds=30):
+def wait_for(condition, what, seconds=30, pause=0.02):
     """The first true value of condition(), asked again and again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(pause)
     raise AssertionError("waited %d s for: %s" % (seconds, what))
 
 
@@ -279,9 +279,10 @@ class Consortium:
             self.node(site, "accept", "roster", offer["roster_hash"])
             self.node(site, "accept", "plan", offer["plan_hash"])
 
-    def finish(self, run_id, seconds=60):
-        """Wait for the end of a run; it must be done."""
-        shown = wait_for(lambda: (lambda s: s["state"] != "open" and s)(self.show(run_id)), "the end of run " + run_id, seconds)
+    def finish(self, run_id, seconds=60, pause=0.02):
+        """Wait for the end of a run, looking every `pause` seconds; it must be done."""
+        shown = wait_for(lambda: (lambda s: s["state"] != "open" and s)(self.show(run_id)), "the end of run " + run_id, seconds,
+                         pause)
         if shown["state"] != "done":
             raise AssertionError("the run is %s: %s" % (shown["state"], shown["reason"]))
         return shown
