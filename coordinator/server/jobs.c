@@ -177,6 +177,8 @@ typedef struct fold_source {
 typedef struct fold_job {
     hanse_job job;
     hanse_live_run *run;
+    size_t *accepted; /* [accepted_count] members in the sum, noted on the service thread: late ones still change state */
+    size_t accepted_count;
     hanse_path path;
     uint8_t root[32];
     hanse_buf digests;
@@ -202,21 +204,21 @@ static hanse_rc read_chunk(void *context, uint64_t chunk, float *values, size_t 
 static hanse_rc fold(fold_job *self, hanse_err *err)
 {
     hanse_live_run *run = self->run;
-    size_t members = run->roster.sites_count, count = 0;
-    hanse_mean_source *sources = hanse_calloc(members, sizeof *sources);
-    fold_source *inputs = hanse_calloc(members, sizeof *inputs);
+    size_t count = 0;
+    hanse_mean_source *sources = hanse_calloc(self->accepted_count, sizeof *sources);
+    fold_source *inputs = hanse_calloc(self->accepted_count, sizeof *inputs);
     hanse_model_meta meta = {.round = run->current.round};
     hanse_rc rc = HANSE_OK;
 
     if (sources == NULL || inputs == NULL) {
-        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to sum %zu contributions", members);
+        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to sum %zu contributions", self->accepted_count);
         goto done;
     }
     memcpy(meta.run, run->row.run_id, sizeof meta.run);
     memcpy(meta.plan_hash, run->row.plan_hash, sizeof meta.plan_hash);
-    for (size_t i = 0; i < members && rc == HANSE_OK; i++) {
-        if (run->round.members[i] != HANSE_MEMBER_ACCEPTED)
-            continue;
+    while (count < self->accepted_count && rc == HANSE_OK) {
+        size_t i = self->accepted[count];
+
         inputs[count].spool = &run->members[i].spool;
         rc = make_receiver(&inputs[count].hpke, run, inputs[count].spool, err);
         sources[count] = (hanse_mean_source){run->roster.sites[i].id, run->round.weights[i], read_chunk, &inputs[count]};
@@ -250,22 +252,29 @@ static void fold_done(hanse_job *job)
     if (!job->cancelled)
         hanse_live_run_folded(self->run, self->rc, self->root, &self->digests, self->size, &self->err);
     hanse_buf_clear(&self->digests);
+    hanse_free(self->accepted);
     hanse_free(self);
 }
 
-/* While it runs, the round is in its cut: members, weights and spools stand still (live_run.c waits with clearing them). */
+/* While it runs, the round is in its cut: who is in the sum, their weights and spools stand still (nothing is cleared before). */
 void hanse_job_fold(hanse_live_run *run)
 {
     fold_job *self = hanse_calloc(1, sizeof *self);
     hanse_err err = {0};
 
-    if (self == NULL || hanse_store_model_path(self->path, run->server->dir, run->row.run_id, run->current.round, &err) != HANSE_OK) {
+    if (self == NULL || (self->accepted = hanse_calloc(run->roster.sites_count, sizeof *self->accepted)) == NULL ||
+        hanse_store_model_path(self->path, run->server->dir, run->row.run_id, run->current.round, &err) != HANSE_OK) {
+        if (self != NULL)
+            hanse_free(self->accepted);
         hanse_free(self);
         hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_NOMEM, "no memory for the sum"), NULL, NULL, 0, &err);
         return;
     }
     self->job = (hanse_job){.work = fold_work, .done = fold_done};
     self->run = run;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        if (run->round.members[i] == HANSE_MEMBER_ACCEPTED)
+            self->accepted[self->accepted_count++] = i;
     run->folding = true;
     hanse_workers_submit(run->server->workers, &self->job);
 }
