@@ -9,7 +9,8 @@
 #define APPLICATION_ID 0x48414e43 /* "HANC" */
 #define BUSY_MS 10000
 
-/* Step i leads from version i to i + 1; published steps never change. */
+/* Step i leads from version i to i + 1; published steps never change. A new schema is one more string at the end, and
+ * HANSE_STORE_SCHEMA one higher. */
 static const char *const migrations[HANSE_STORE_SCHEMA] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE site(name TEXT PRIMARY KEY, organisation TEXT NOT NULL, uri TEXT NOT NULL UNIQUE,"
@@ -287,7 +288,7 @@ static hanse_rc read_number(hanse_store *store, const char *sql, int64_t *out, h
 }
 
 /* Inside a transaction: bring an empty or older file to our schema. */
-static hanse_rc migrate(hanse_store *store, hanse_err *err)
+static hanse_rc migrate(hanse_store *store, const char *const *steps, int steps_count, hanse_err *err)
 {
     int64_t version = 0, application = 0, tables = 0;
     char sql[64];
@@ -301,19 +302,19 @@ static hanse_rc migrate(hanse_store *store, hanse_err *err)
         return rc;
     if (application != APPLICATION_ID && (application != 0 || tables != 0))
         return HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is no database of a coordinator; put a backup in its place", store->path);
-    if (version > HANSE_STORE_SCHEMA || version < 0)
+    if (version > steps_count || version < 0)
         return HANSE_FAIL(err, HANSE_E_VERSION, "%s was written by a newer Hanse (schema %jd, this program knows %d); update it",
-                          store->path, (intmax_t)version, HANSE_STORE_SCHEMA);
-    if (version == HANSE_STORE_SCHEMA)
+                          store->path, (intmax_t)version, steps_count);
+    if (version == steps_count)
         return HANSE_OK;
-    for (; version < HANSE_STORE_SCHEMA; version++) {
-        int code = sqlite3_exec(store->db, migrations[version], NULL, NULL, NULL);
+    for (; version < steps_count; version++) {
+        int code = sqlite3_exec(store->db, steps[version], NULL, NULL, NULL);
 
-        if (code != SQLITE_OK)
+        if (code != SQLITE_OK) /* the caller rolls back: the file stays what it was */
             return fail_sqlite(store, code, err);
     }
-    /* Pragmas take no parameters; both numbers are our own constants. */
-    snprintf(sql, sizeof sql, "PRAGMA user_version = %d", HANSE_STORE_SCHEMA);
+    /* Pragmas take no parameters; both numbers are our own. */
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %d", steps_count);
     rc = hanse_query_exec(store, sql, err);
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d", APPLICATION_ID);
     return rc != HANSE_OK ? rc : hanse_query_exec(store, sql, err);
@@ -335,6 +336,16 @@ static hanse_rc open_file(hanse_store *store, bool create, hanse_err *err)
 
 hanse_rc hanse_store_open(hanse_store **out, const char *dir, bool create, hanse_err *err)
 {
+    return hanse_store_open_steps(out, dir, create, migrations, HANSE_STORE_SCHEMA, err);
+}
+
+const char *const *hanse_store_steps(void)
+{
+    return migrations;
+}
+
+hanse_rc hanse_store_open_steps(hanse_store **out, const char *dir, bool create, const char *const *steps, int steps_count, hanse_err *err)
+{
     static const char *const settings[] = {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON",
                                            "PRAGMA trusted_schema = OFF"};
     hanse_store *store = hanse_calloc(1, sizeof *store);
@@ -352,7 +363,7 @@ hanse_rc hanse_store_open(hanse_store **out, const char *dir, bool create, hanse
     if (rc == HANSE_OK) {
         rc = hanse_store_begin(store, err);
         if (rc == HANSE_OK)
-            rc = hanse_store_end(store, migrate(store, err), err);
+            rc = hanse_store_end(store, migrate(store, steps, steps_count, err), err);
     }
     if (rc != HANSE_OK) {
         hanse_store_close(store);

@@ -19,6 +19,12 @@ struct hanse_store {
     hanse_path path;
 };
 
+/* The store with other migrations than its own: `steps` [steps_count], step i leads from schema i to i + 1. For tests of an
+ * update from an older schema; hanse_store_open() is this with hanse_store_steps() [HANSE_STORE_SCHEMA]. */
+HANSE_MUST_CHECK hanse_rc hanse_store_open_steps(hanse_store **out, const char *dir, bool create, const char *const *steps, int steps_count,
+                                                 hanse_err *err);
+const char *const *hanse_store_steps(void);
+
 typedef struct hanse_query {
     hanse_store *store;
     sqlite3_stmt *handle;

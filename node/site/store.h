@@ -8,12 +8,17 @@
 
 #include "node/site/site.h"
 
-#define HANSE_SITE_STORE_SCHEMA 1
+#define HANSE_SITE_STORE_SCHEMA 1 /* newest version this program knows */
 
 typedef struct hanse_site_store hanse_site_store; /* opaque; body in store_sqlite.c */
 
-/* Open or create DIR/state.db. `out` owned by the caller, see hanse_site_store_close(). */
+/* Open or create DIR/state.db; older schemas are migrated, all or nothing. `out` owned by the caller, see hanse_site_store_close(). */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_open(hanse_site_store **out, const char *dir, hanse_err *err);
+/* The same with other migrations than its own, `steps` [steps_count]: for tests of an update from an older schema. Its own are
+ * hanse_site_store_steps() [HANSE_SITE_STORE_SCHEMA]. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_open_steps(hanse_site_store **out, const char *dir, const char *const *steps, int steps_count,
+                                                      hanse_err *err);
+const char *const *hanse_site_store_steps(void);
 void hanse_site_store_close(hanse_site_store *store); /* NULL allowed */
 
 /* ---- consent ---- */

@@ -6,13 +6,16 @@
 
 #include <inttypes.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 struct hanse_site_store {
     sqlite3 *db;
 };
 
-static const char schema[] =
+/* Step i leads from version i to i + 1; published steps never change. A new schema is one more string at the end, and
+ * HANSE_SITE_STORE_SCHEMA one higher. */
+static const char *const migrations[HANSE_SITE_STORE_SCHEMA] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE acceptance(id INTEGER PRIMARY KEY, plan_hash BLOB NOT NULL, roster_hash BLOB NOT NULL, model_root BLOB NOT NULL,"
     "  run BLOB UNIQUE, time_ms INTEGER NOT NULL);"
@@ -25,7 +28,8 @@ static const char schema[] =
     "  sig BLOB NOT NULL, key TEXT NOT NULL, receipt BLOB, PRIMARY KEY(run, slot)) WITHOUT ROWID;"
     "CREATE TABLE result(run BLOB, slot INTEGER, object BLOB NOT NULL, sig BLOB NOT NULL, time_ms INTEGER NOT NULL,"
     "  PRIMARY KEY(run, slot)) WITHOUT ROWID;"
-    "CREATE TABLE evaluation(run BLOB, whose INTEGER, round INTEGER, words BLOB NOT NULL, PRIMARY KEY(run, whose, round)) WITHOUT ROWID;";
+    "CREATE TABLE evaluation(run BLOB, whose INTEGER, round INTEGER, words BLOB NOT NULL, PRIMARY KEY(run, whose, round)) WITHOUT ROWID;",
+};
 
 /* SQLite's verdict in our words. */
 static hanse_rc fail_db(hanse_site_store *store, hanse_err *err)
@@ -133,30 +137,40 @@ static hanse_rc end(hanse_site_store *store, hanse_rc rc, hanse_err *err)
     return rc;
 }
 
-static hanse_rc version_check(hanse_site_store *store, hanse_err *err)
+/* Inside a transaction: bring an empty or older file to the newest schema. */
+static hanse_rc migrate(hanse_site_store *store, const char *const *steps, int steps_count, hanse_err *err)
 {
-    query q;
-    uint64_t version;
-    hanse_rc rc = begin(store, err);
+    char sql[48];
+    int version = 0;
+    query q = prepare(store, "PRAGMA user_version");
+    hanse_rc rc = next(&q, err);
 
+    if (rc == HANSE_OK)
+        version = sqlite3_column_int(q.stmt, 0);
+    finish(&q);
     if (rc != HANSE_OK)
         return rc;
-    q = prepare(store, "PRAGMA user_version");
-    rc = next(&q, err);
-    version = rc == HANSE_OK ? column_int(&q, 0) : 0;
-    finish(&q);
-    if (rc == HANSE_OK && version == 0) {
-        rc = exec(store, schema, err);
-        if (rc == HANSE_OK)
-            rc = exec(store, "PRAGMA user_version = 1", err);
-    } else if (rc == HANSE_OK && version != HANSE_SITE_STORE_SCHEMA) {
-        rc = HANSE_FAIL(err, HANSE_E_VERSION, "state.db has schema %" PRIu64 ", this Hanse knows %d: use the newer one", version,
-                        HANSE_SITE_STORE_SCHEMA);
-    }
-    return end(store, rc, err);
+    if (version < 0 || version > steps_count)
+        return HANSE_FAIL(err, HANSE_E_VERSION, "state.db has schema %d, this Hanse knows %d: use the newer one", version, steps_count);
+    if (version == steps_count)
+        return HANSE_OK;
+    for (; rc == HANSE_OK && version < steps_count; version++)
+        rc = exec(store, steps[version], err);
+    (void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", steps_count); /* pragmas take no parameters */
+    return rc == HANSE_OK ? exec(store, sql, err) : rc;
 }
 
 hanse_rc hanse_site_store_open(hanse_site_store **out, const char *dir, hanse_err *err)
+{
+    return hanse_site_store_open_steps(out, dir, migrations, HANSE_SITE_STORE_SCHEMA, err);
+}
+
+const char *const *hanse_site_store_steps(void)
+{
+    return migrations;
+}
+
+hanse_rc hanse_site_store_open_steps(hanse_site_store **out, const char *dir, const char *const *steps, int steps_count, hanse_err *err)
 {
     hanse_path path;
     hanse_site_store *store = NULL;
@@ -178,7 +192,9 @@ hanse_rc hanse_site_store_open(hanse_site_store **out, const char *dir, hanse_er
     (void)sqlite3_busy_timeout(store->db, 5000);
     rc = exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512", err);
     if (rc == HANSE_OK)
-        rc = version_check(store, err);
+        rc = begin(store, err);
+    if (rc == HANSE_OK)
+        rc = end(store, migrate(store, steps, steps_count, err), err);
 done:
     if (rc == HANSE_OK)
         *out = store;

@@ -1,4 +1,4 @@
-#include "coordinator/store/store.h"
+#include "coordinator/store/store_sqlite.h"
 #include "tests/unit/coordinator/fixture.h"
 
 #include <fcntl.h>
@@ -159,6 +159,48 @@ static void refuses_odd_files(void **state)
         assert_null(store);
         assert_non_null(strstr(err.text, rows[i].words));
         assert_non_null(strstr(err.text, HANSE_STORE_FILE));
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+/* From every schema that was ever published to ours, and on to one that does not exist yet: what was kept is there, a step that
+ * fails leaves the file as it was, and the older program refuses the newer file. */
+static void migrates_step_by_step(void **state)
+{
+    const char *steps[HANSE_STORE_SCHEMA + 1];
+    hanse_err err = {.rc = HANSE_OK};
+    hanse_path path;
+    int64_t number = 0;
+    bool found = false;
+
+    path_of(*state, path);
+    memcpy(steps, hanse_store_steps(), HANSE_STORE_SCHEMA * sizeof *steps);
+    for (int old = 1; old <= HANSE_STORE_SCHEMA; old++) {
+        hanse_store *store = NULL;
+
+        print_message("schema %d\n", old);
+        assert_int_equal(hanse_store_open_steps(&store, *state, true, steps, old, &err), HANSE_OK);
+        assert_int_equal(hanse_store_number_set(store, "kept", 40 + old, &err), HANSE_OK);
+        hanse_store_close(store);
+        store = open_store(*state);
+        hanse_store_close(store);
+
+        steps[HANSE_STORE_SCHEMA] = "CREATE TABLE extra(x); INSERT INTO nowhere VALUES(1);";
+        assert_int_not_equal(hanse_store_open_steps(&store, *state, false, steps, HANSE_STORE_SCHEMA + 1, &err), HANSE_OK);
+        store = open_store(*state); /* still our schema, and no table `extra` */
+        hanse_store_close(store);
+        steps[HANSE_STORE_SCHEMA] = "CREATE TABLE extra(x); INSERT INTO extra VALUES(1); UPDATE meta SET value = value + 1;";
+        assert_int_equal(hanse_store_open_steps(&store, *state, false, steps, HANSE_STORE_SCHEMA + 1, &err), HANSE_OK);
+        assert_int_equal(hanse_store_number_get(store, "kept", &number, &found, &err), HANSE_OK);
+        assert_true(found && number == 41 + old);
+        hanse_store_close(store);
+        store = NULL;
+        assert_int_equal(hanse_store_open_steps(&store, *state, false, steps, HANSE_STORE_SCHEMA + 1, &err), HANSE_OK);
+        assert_int_equal(hanse_store_number_get(store, "kept", &number, &found, &err), HANSE_OK);
+        assert_int_equal(number, 41 + old); /* no step twice */
+        hanse_store_close(store);
+        store = NULL;
+        assert_int_equal(hanse_store_open(&store, *state, false, &err), HANSE_E_VERSION);
         assert_int_equal(unlink(path), 0);
     }
 }
@@ -450,7 +492,7 @@ static void two_processes_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(reopens_with_everything), WITH_DIR(refuses_odd_files), WITH_DIR(refuses_missing_and_unwritable),
+        WITH_DIR(reopens_with_everything), WITH_DIR(refuses_odd_files), WITH_DIR(migrates_step_by_step), WITH_DIR(refuses_missing_and_unwritable),
         WITH_DIR(notices_damaged_pages), WITH_DIR(binds_tokens_to_keys), WITH_DIR(finds_runs), WITH_DIR(slots_and_requests),
         WITH_DIR(publishes_all_or_nothing), WITH_DIR(survives_no_memory), WITH_DIR(two_processes_at_once),
     };

@@ -190,6 +190,44 @@ static void test_not_a_database(void **state)
     assert_null(store);
 }
 
+/* From every schema that was ever published to ours, and on to one that does not exist yet. */
+static void test_migrations(void **state)
+{
+    world *w = *state;
+    const char *steps[HANSE_SITE_STORE_SCHEMA + 1];
+    const uint8_t hash[32] = {7};
+    uint8_t got[32];
+    char path[128];
+    bool found = false;
+
+    (void)snprintf(path, sizeof path, "%s/state.db", w->dir);
+    memcpy(steps, hanse_site_store_steps(), HANSE_SITE_STORE_SCHEMA * sizeof *steps);
+    for (int old = 1; old <= HANSE_SITE_STORE_SCHEMA; old++) {
+        hanse_site_store_close(w->store);
+        w->store = NULL;
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(hanse_site_store_open_steps(&w->store, w->dir, steps, old, &w->err), HANSE_OK);
+        assert_int_equal(hanse_site_store_pin_roster(w->store, hash, &w->err), HANSE_OK);
+        reopen(w);
+        hanse_site_store_close(w->store);
+        w->store = NULL;
+        steps[HANSE_SITE_STORE_SCHEMA] = "CREATE TABLE extra(x); INSERT INTO nowhere VALUES(1);";
+        assert_int_not_equal(hanse_site_store_open_steps(&w->store, w->dir, steps, HANSE_SITE_STORE_SCHEMA + 1, &w->err), HANSE_OK);
+        reopen(w); /* still our schema, and no table `extra` */
+        hanse_site_store_close(w->store);
+        w->store = NULL;
+        steps[HANSE_SITE_STORE_SCHEMA] = "CREATE TABLE extra(x); INSERT INTO extra VALUES(1);";
+        for (int again = 0; again < 2; again++) { /* no step twice */
+            assert_int_equal(hanse_site_store_open_steps(&w->store, w->dir, steps, HANSE_SITE_STORE_SCHEMA + 1, &w->err), HANSE_OK);
+            assert_int_equal(hanse_site_store_pinned_roster(w->store, got, &found, &w->err), HANSE_OK);
+            assert_true(found && memcmp(got, hash, 32) == 0);
+            hanse_site_store_close(w->store);
+            w->store = NULL;
+        }
+        assert_int_equal(hanse_site_store_open(&w->store, w->dir, &w->err), HANSE_E_VERSION);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_survives_every_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crl_never_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_evaluations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_migrations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_a_database, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
