@@ -28,6 +28,10 @@ static const hanse_cli_option round_options[] = {
     {"wait", 0, "DURATION", "how long to wait for the end of the round; default: as long as it takes"},
     {0}};
 
+static const hanse_cli_option backup_options[] = {
+    {"without-ca-key", 0, NULL, "leave the certificate authority's key out"},
+    {0}};
+
 static const hanse_cli_command commands[] = {
     {"init", "", "make a coordinator's directory: certificate authority, identity, configuration", 0, 0, true, init_options, hanse_command_init},
     {"invite", "SITE", "make a one-time invitation for a site", 1, 1, true, invite_options, hanse_command_invite},
@@ -41,6 +45,9 @@ static const hanse_cli_command commands[] = {
     {"export", "RUN", "write a model of the run as safetensors", 1, 1, true, export_options, hanse_command_export},
     {"serve", "", "run the service until SIGTERM", 0, 0, true, NULL, hanse_command_serve},
     {"round", "RUN", "run one round, with or without a running service, and exit", 1, 1, true, round_options, hanse_command_round},
+    {"backup", "FILE", "copy the directory into one file (0600: it holds private keys), also while the service runs", 1, 1, true,
+     backup_options, hanse_command_backup},
+    {"restore", "FILE", "make a coordinator's directory from a backup", 1, 1, true, NULL, hanse_command_restore},
     {0}};
 
 const hanse_cli_program hanse_coordinator_program = {"hanse-coordinator", "coordinator of a consortium that trains one model together",

@@ -23,6 +23,8 @@ hanse_rc hanse_command_log(hanse_cli *cli, hanse_err *err);
 hanse_rc hanse_command_stop(hanse_cli *cli, hanse_err *err);
 hanse_rc hanse_command_export(hanse_cli *cli, hanse_err *err);
 hanse_rc hanse_command_serve(hanse_cli *cli, hanse_err *err);
+hanse_rc hanse_command_backup(hanse_cli *cli, hanse_err *err);
+hanse_rc hanse_command_restore(hanse_cli *cli, hanse_err *err);
 hanse_rc hanse_command_round(hanse_cli *cli, hanse_err *err);
 
 /* Open the store and find the run that the first argument names. `store` to be closed by the caller, on errors too. */

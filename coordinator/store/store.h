@@ -228,6 +228,15 @@ HANSE_MUST_CHECK hanse_rc hanse_store_request_add(hanse_store *store, hanse_stor
 HANSE_MUST_CHECK hanse_rc hanse_store_requests(hanse_store *store, hanse_store_request **out, size_t *count, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_request_done(hanse_store *store, int64_t id, hanse_err *err);
 
+/* ---- backup and restore ---- */
+/* Copy the database, consistent as of one moment while others write, to the new file `path` (0600). Errors: IO, FULL. */
+HANSE_MUST_CHECK hanse_rc hanse_store_snapshot(hanse_store *store, const char *path, hanse_err *err);
+#define HANSE_STORE_SLOTS_SKIPPED 1000000 /* more attempts than a lost coordinator can have made: they are a second apart */
+/* The store is a copy of an older moment: check every page; rounds that were open then become void without a result, and
+ * every open run goes on HANSE_STORE_SLOTS_SKIPPED slots later. So no slot is used twice and no cut is signed twice.
+ *   voided  how many rounds became void */
+HANSE_MUST_CHECK hanse_rc hanse_store_restored(hanse_store *store, uint64_t now_ms, size_t *voided, hanse_err *err);
+
 /* ---- the files beside it ---- */
 /* DIR/models/RUN/ROUND.safetensors; round 0 is the initial model. */
 HANSE_MUST_CHECK hanse_rc hanse_store_model_path(hanse_path out, const char *dir, const uint8_t run_id[16], uint64_t round, hanse_err *err);
