@@ -521,9 +521,10 @@ hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_even
 
 /* --- masks --- */
 
+/* Stands by itself: a worker masks while the owner goes on stepping the site, whose view a later SPEC replaces. */
 struct hanse_secagg_masker {
     secagg_streams streams;
-    const hanse_secagg_site *site;
+    hanse_secagg_spec spec; /* its segments are a copy */
 };
 
 hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_site *site, hanse_err *err)
@@ -537,7 +538,13 @@ hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_s
     masker = hanse_calloc(1, sizeof *masker);
     if (masker == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
-    masker->site = site;
+    masker->spec = site->view.spec;
+    masker->spec.segments = hanse_calloc(masker->spec.segments_count, sizeof *masker->spec.segments);
+    if (masker->spec.segments == NULL) {
+        hanse_free(masker);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
+    }
+    memcpy(masker->spec.segments, site->view.spec.segments, masker->spec.segments_count * sizeof *masker->spec.segments);
     rc = own_streams(&masker->streams, site, &site->view, fact, err);
     if (rc == HANSE_OK)
         *out = masker;
@@ -548,10 +555,8 @@ hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_s
 
 hanse_rc hanse_secagg_masker_apply(hanse_secagg_masker *masker, hanse_secagg_chunk chunk, void *words, hanse_err *err)
 {
-    const hanse_secagg_spec *spec = &masker->site->view.spec;
-
-    secagg_sanity_write(spec, chunk, words);
-    return secagg_streams_apply(&masker->streams, spec, chunk, words, err);
+    secagg_sanity_write(&masker->spec, chunk, words);
+    return secagg_streams_apply(&masker->streams, &masker->spec, chunk, words, err);
 }
 
 void hanse_secagg_masker_free(hanse_secagg_masker *masker)
@@ -559,5 +564,6 @@ void hanse_secagg_masker_free(hanse_secagg_masker *masker)
     if (masker == NULL)
         return;
     secagg_streams_clear(&masker->streams);
+    hanse_secagg_spec_clear(&masker->spec);
     hanse_free(masker);
 }

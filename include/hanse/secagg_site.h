@@ -106,7 +106,8 @@ void hanse_secagg_site_free(hanse_secagg_site *site); /* NULL allowed; wipes */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event,
                                                  hanse_secagg_actions *actions, hanse_err *err);
 
-/* The masks of the own upload to the round that TRAIN named. One thread at a time; make one for each. */
+/* The masks of the own upload to the round that TRAIN named. Independent of the site once it is made: one thread may mask
+ * while another steps the site. One thread at a time; make one for each. */
 typedef struct hanse_secagg_masker hanse_secagg_masker;
 
 /* Errors: USAGE (no round is bound), E_LOWORDER, NOMEM. */

@@ -327,9 +327,41 @@ static void test_split(void **state)
     split(no_split, false); /* control */
 }
 
+/* Masks are made on a worker while the site goes on: a SPEC shown again, or a restart, changes and breaks nothing. */
+static void test_masker_stands_alone(void **state)
+{
+    hanse_secagg_masker *early = NULL, *late = NULL;
+    uint64_t one[64] = {0}, two[64] = {0}, none[64] = {0};
+    hanse_secagg_chunk chunk;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_ONLINE, 77);
+    world_round_new(&w, SLOT, NULL);
+    for (uint32_t i = 0; i < w.n; i++)
+        assert_int_equal(world_leave(&w, i, SLOT), HANSE_OK);
+    assert_int_equal(hanse_secagg_round_open(w.round, w.now_ms, &w.err), HANSE_OK);
+    assert_int_equal(world_spec(&w, VICTIM, false), HANSE_OK); /* as a holder first, as at the arrival of the spec */
+    assert_int_equal(world_spec(&w, VICTIM, true), HANSE_OK);
+    assert_int_equal(hanse_secagg_masker_new(&early, w.sites[VICTIM].site, &w.err), HANSE_OK);
+    assert_int_equal(world_spec(&w, VICTIM, true), HANSE_OK); /* the view is a new one */
+    world_restart(&w, VICTIM);                                /* the site is a new one */
+    assert_int_equal(world_spec(&w, VICTIM, true), HANSE_OK);
+    assert_int_equal(hanse_secagg_masker_new(&late, w.sites[VICTIM].site, &w.err), HANSE_OK);
+    chunk = hanse_secagg_chunk_at(&(hanse_secagg_spec){.chunk_words = 64, .segments_count = WORLD_SEGMENTS, .segments = w.segments}, 0);
+    assert_int_equal(hanse_secagg_masker_apply(early, chunk, one, &w.err), HANSE_OK);
+    assert_int_equal(hanse_secagg_masker_apply(late, chunk, two, &w.err), HANSE_OK);
+    assert_memory_equal(one, two, sizeof one);
+    assert_memory_not_equal(one, none, sizeof one);
+    hanse_secagg_masker_free(early);
+    hanse_secagg_masker_free(late);
+    world_free(&w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tampered), cmocka_unit_test(test_revoked), cmocka_unit_test(test_split)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tampered), cmocka_unit_test(test_revoked), cmocka_unit_test(test_split),
+                                       cmocka_unit_test(test_masker_stands_alone)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
