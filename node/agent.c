@@ -144,6 +144,8 @@ static hanse_rc tick(hanse_agent *agent, hanse_err *err)
     if (now_us < agent->tick_us)
         return HANSE_OK;
     agent->tick_us = now_us + 1000000;
+    if (event.now_ms < agent->keys.trust.vetted_from_ms || event.now_ms + HANSE_SITE_VETTED_MS / 2 > agent->keys.trust.vetted_until_ms)
+        hanse_node_keys_vet(&agent->keys, event.now_ms);
     for (size_t i = 0; i < agent->refused_count && rc == HANSE_OK && !agent->reconnect; i++) {
         rc = hanse_site_store_accepted(agent->store, &agent->refused[i], &accepted, err);
         if (rc == HANSE_OK)

@@ -130,6 +130,7 @@ hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_
     hanse_crl_free(keys->crl);
     keys->crl = crl;
     keys->trust.crl = crl;
+    hanse_node_keys_vet(keys, now_ms);
     if (hanse_bytes_equal(pem, hanse_buf_bytes(&keys->crl_pem)))
         return HANSE_OK;
     keys->crl_pem.len = 0;
@@ -139,6 +140,18 @@ hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_
     if (rc == HANSE_OK)
         rc = hanse_file_write(path, pem, HANSE_MODE_PUBLIC, err);
     return rc;
+}
+
+void hanse_node_keys_vet(hanse_node_keys *keys, uint64_t now_ms)
+{
+    const hanse_trust chain = {.ca = keys->ca, .crl = keys->crl};
+
+    keys->trust.vetted_from_ms = keys->trust.vetted_until_ms = 0;
+    if (keys->crl == NULL ||
+        hanse_cert_verify(keys->coordinator, &chain, HANSE_PROFILE_COORDINATOR_SIGN, (int64_t)(now_ms / 1000), NULL) != HANSE_OK)
+        return; /* the next message says why */
+    keys->trust.vetted_from_ms = now_ms;
+    keys->trust.vetted_until_ms = now_ms + HANSE_SITE_VETTED_MS;
 }
 
 void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *config, const hanse_node_keys *keys)

@@ -36,6 +36,10 @@ void hanse_node_keys_clear(hanse_node_keys *keys);
 HANSE_MUST_CHECK hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_site_store *store, hanse_bytes pem,
                                                    uint64_t now_ms, hanse_err *err);
 
+/* Verify the coordinator's signing certificate once for the messages of the next minute; a bad one is left to be refused, with
+ * its reason, at the next message. */
+void hanse_node_keys_vet(hanse_node_keys *keys, uint64_t now_ms);
+
 /* Fill what a connection with our identity needs; everything stays owned by `keys` and `config`. */
 void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *config, const hanse_node_keys *keys);
 

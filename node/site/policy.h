@@ -31,7 +31,11 @@ typedef struct hanse_site_trust {
     const hanse_cert *coordinator; /* coordinator-sign, from enrolment */
     const hanse_crl *crl;          /* newest; NULL: none yet */
     uint8_t site_id[32];
+    uint64_t vetted_from_ms, vetted_until_ms; /* `coordinator` was verified against `ca` and `crl`: between these [wall ms] its
+                                                 signatures count without doing so again; zeros: never */
 } hanse_site_trust;
+
+#define HANSE_SITE_VETTED_MS 60000u
 
 /* An offer whose signatures and hashes hold. Owned by the caller, see hanse_site_offer_clear(). */
 typedef struct hanse_site_offer {

@@ -239,9 +239,44 @@ static void test_commands_refuse_bad_input(void **state)
     (void)rmdir(dir);
 }
 
+/* The certificate is not checked again within the minute after it was found good; outside it is. */
+static void test_vetted_for_a_minute(void **state)
+{
+    world *w = *state;
+    hanse_key *other_key = NULL;
+    hanse_cert *other = NULL;
+    const struct {
+        const char *name;
+        uint64_t from_ms, until_ms;
+        hanse_rc want;
+    } rows[] = {{"never", 0, 0, HANSE_E_IDENTITY},
+                {"now", NOW_MS, NOW_MS + HANSE_SITE_VETTED_MS, HANSE_OK},
+                {"over", NOW_MS - HANSE_SITE_VETTED_MS, NOW_MS, HANSE_E_IDENTITY},
+                {"the clock went back", NOW_MS + 1, NOW_MS + 1 + HANSE_SITE_VETTED_MS, HANSE_E_IDENTITY}};
+
+    assert_int_equal(hanse_ca_new(&other_key, &other, "other", NOW_S, 10, &w->err), HANSE_OK);
+    w->trust.ca = other; /* as if the chain had become bad: only a check would see it */
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        w->trust.vetted_from_ms = rows[i].from_ms;
+        w->trust.vetted_until_ms = rows[i].until_ms;
+        if (hanse_site_signed_verify(&w->trust, HANSE_OFFER_LABEL, hanse_buf_bytes(&w->offer),
+                                     (hanse_bytes){w->offer_sig, w->offer_sig_len}, NOW_MS, &w->err) != rows[i].want)
+            fail_msg("%s: %s", rows[i].name, w->err.text);
+    }
+    w->offer_sig[8] ^= 1; /* the signature itself is always checked */
+    w->trust.vetted_from_ms = NOW_MS;
+    w->trust.vetted_until_ms = NOW_MS + HANSE_SITE_VETTED_MS;
+    assert_int_not_equal(hanse_site_signed_verify(&w->trust, HANSE_OFFER_LABEL, hanse_buf_bytes(&w->offer),
+                                                  (hanse_bytes){w->offer_sig, w->offer_sig_len}, NOW_MS, &w->err),
+                         HANSE_OK);
+    hanse_cert_free(other);
+    hanse_key_free(other_key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_offers, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_vetted_for_a_minute, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_policy_table, setup, teardown),
                                        cmocka_unit_test(test_node_yaml), cmocka_unit_test(test_commands_refuse_bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
