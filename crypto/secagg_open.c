@@ -247,9 +247,10 @@ hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *bla
 
 /* --- masks --- */
 
+/* Stands by itself, as the masker does: workers unmask while the owner goes on with the round. */
 struct hanse_secagg_unmasker {
     secagg_streams streams;
-    const hanse_secagg_round *round;
+    hanse_secagg_spec spec; /* its segments are a copy */
     uint32_t survivors;
 };
 
@@ -285,7 +286,13 @@ hanse_rc hanse_secagg_unmasker_new(hanse_secagg_unmasker **out, const hanse_seca
     unmasker = hanse_calloc(1, sizeof *unmasker);
     if (unmasker == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
-    unmasker->round = round;
+    unmasker->spec = round->view.spec;
+    unmasker->spec.segments = hanse_calloc(unmasker->spec.segments_count, sizeof *unmasker->spec.segments);
+    if (unmasker->spec.segments == NULL) {
+        hanse_free(unmasker);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
+    }
+    memcpy(unmasker->spec.segments, round->view.spec.segments, unmasker->spec.segments_count * sizeof *unmasker->spec.segments);
     for (uint32_t i = 0; rc == HANSE_OK && i < round->n; i++)
         if (round->view.has[i])
             rc = leftovers(unmasker, round, i, err);
@@ -303,7 +310,7 @@ size_t hanse_secagg_unmasker_streams(const hanse_secagg_unmasker *unmasker)
 
 hanse_rc hanse_secagg_unmasker_apply(hanse_secagg_unmasker *unmasker, hanse_secagg_chunk chunk, void *words, hanse_err *err)
 {
-    const hanse_secagg_spec *spec = &unmasker->round->view.spec;
+    const hanse_secagg_spec *spec = &unmasker->spec;
     hanse_rc rc = secagg_streams_apply(&unmasker->streams, spec, chunk, words, err);
 
     return rc == HANSE_OK ? secagg_sanity_check(spec, chunk, words, unmasker->survivors, err) : rc;
@@ -314,5 +321,6 @@ void hanse_secagg_unmasker_free(hanse_secagg_unmasker *unmasker)
     if (unmasker == NULL)
         return;
     secagg_streams_clear(&unmasker->streams);
+    hanse_secagg_spec_clear(&unmasker->spec);
     hanse_free(unmasker);
 }
