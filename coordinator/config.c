@@ -10,10 +10,18 @@ static const hanse_config_field limit_fields[] = {
      .max = 100000, .value = "2048", .help = "at once, of all sites"},
     {.key = "connections_per_site", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_coordinator_config, limits.connections_per_site),
      .min = 1, .max = 64, .value = "4", .help = "at once, of one site"},
+    {.key = "connections_per_address", .kind = HANSE_CONFIG_UINT,
+     HANSE_CONFIG_AT(hanse_coordinator_config, limits.connections_per_address), .min = 1, .max = 100000, .value = "256",
+     .help = "at once, of one IPv4 address or IPv6 /64 network, those in the handshake included"},
     {.key = "handshake_timeout", .kind = HANSE_CONFIG_DURATION, HANSE_CONFIG_AT(hanse_coordinator_config, limits.handshake_ms),
      .min = 1000, .max = 300000, .value = "10s", .help = "for TLS, websocket and the first message"},
     {.key = "spool", .kind = HANSE_CONFIG_SIZE, HANSE_CONFIG_AT(hanse_coordinator_config, limits.spool_bytes), .min = 1 << 20,
      .max = (uint64_t)1 << 50, .value = "64GiB", .help = "disk for the contributions of open rounds"},
+    {.key = "spool_per_site", .kind = HANSE_CONFIG_SIZE, HANSE_CONFIG_AT(hanse_coordinator_config, limits.spool_bytes_per_site),
+     .min = 1 << 20, .max = (uint64_t)1 << 50, .value = "16GiB", .help = "of it, for one site"},
+    {.key = "messages_per_second", .kind = HANSE_CONFIG_UINT,
+     HANSE_CONFIG_AT(hanse_coordinator_config, limits.messages_per_second), .min = 1, .max = 1000, .value = "200",
+     .help = "of one connection, on average over ten seconds; pieces of contributions aside"},
     {.key = "workers", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_coordinator_config, limits.workers), .min = 1, .max = 64,
      .value = "2", .help = "threads that open and sum contributions"},
     {.key = NULL}};
@@ -117,8 +125,11 @@ hanse_rc hanse_coordinator_config_template(hanse_buf *out, const char *name, con
                             "limits:\n"
                             "  connections: 2048        # at once, of all sites\n"
                             "  connections_per_site: 4\n"
+                            "  connections_per_address: 256 # raise it where many sites come through one proxy\n"
                             "  handshake_timeout: 10s   # for TLS, websocket and the first message\n"
                             "  spool: 64GiB             # disk for the contributions of open rounds\n"
+                            "  spool_per_site: 16GiB    # of it, for one site\n"
+                            "  messages_per_second: 200 # of one connection\n"
                             "  workers: 2               # threads that open and sum contributions\n"
                             "\n"
                             "log:\n"

@@ -28,9 +28,11 @@ typedef struct hanse_coordinator_config {
     uint16_t listen_port;
     struct {
         uint64_t connections;          /* at once, of all sites */
-        uint64_t connections_per_site;
+        uint64_t connections_per_site, connections_per_address;
         uint64_t handshake_ms;         /* TLS, websocket and HELLO */
+        uint64_t messages_per_second;  /* of one connection, on average over ten seconds */
         uint64_t spool_bytes;          /* of all uploads of open rounds */
+        uint64_t spool_bytes_per_site; /* of one site's */
         uint64_t workers;              /* threads that open and sum contributions */
     } limits;
     int level; /* hanse_level */

@@ -12,7 +12,7 @@ void hanse_inbox_init(hanse_inbox *inbox, const hanse_inbox_ops *ops, void *user
 void hanse_inbox_clear(hanse_inbox *inbox)
 {
     if (inbox != NULL)
-        hanse_buf_clear(&inbox->held);
+        hanse_buf_wipe(&inbox->held);
 }
 
 /* The kind that the first two bytes of a message tell; both are single bytes in every encoding we accept here, so that
@@ -115,7 +115,13 @@ static hanse_rc feed(hanse_inbox *inbox, hanse_bytes piece, bool last, hanse_err
         whole = hanse_buf_bytes(&inbox->held);
     }
     rc = hanse_message_decode(&message, whole, inbox->from, err);
-    return rc == HANSE_OK ? inbox->ops->message(inbox->user, &message, err) : rc;
+    if (rc == HANSE_OK)
+        rc = inbox->ops->message(inbox->user, &message, err);
+    if (kind == HANSE_ENROL) { /* it has a token in it */
+        hanse_wipe(&message, sizeof message);
+        hanse_wipe(inbox->held.data, inbox->held.cap);
+    }
+    return rc;
 }
 
 hanse_rc hanse_inbox_feed(hanse_inbox *inbox, hanse_bytes piece, bool last, hanse_err *err)
@@ -130,7 +136,9 @@ hanse_rc hanse_inbox_feed(hanse_inbox *inbox, hanse_bytes piece, bool last, hans
         inbox->in_chunk = false;
         inbox->held.len = 0;
     }
-    if (rc != HANSE_OK || (last && inbox->held.cap > HELD_KEPT))
+    if (rc != HANSE_OK)
+        hanse_buf_wipe(&inbox->held); /* what is broken may have been an ENROL */
+    else if (last && inbox->held.cap > HELD_KEPT)
         hanse_buf_clear(&inbox->held);
     return rc;
 }

@@ -4,9 +4,11 @@
 #include "hanse/clock.h"
 #include "hanse/log.h"
 
+#include <inttypes.h>
 #include <libwebsockets.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <sys/socket.h>
 
 /* lws serves several vhosts a process; a context has one server here, found through its user pointer. */
 static hanse_server *server_of(struct lws *wsi)
@@ -23,6 +25,42 @@ void hanse_edge_want_write(hanse_session *session)
         lws_set_timer_usecs(session->wsi, (lws_usec_t)session->server->config->limits.handshake_ms * 1000);
     }
     lws_callback_on_writable(session->wsi);
+}
+
+/* ---- who is refused ---- */
+
+static uint64_t mono_ms(void)
+{
+    return hanse_clock_mono_us() / 1000;
+}
+
+bool hanse_edge_may_log(hanse_server *server, const hanse_peer_address *address, const char *text)
+{
+    uint64_t skipped = 0;
+    bool may = hanse_peers_may_log(server->peers, address, mono_ms(), &skipped);
+
+    if (may && skipped > 0)
+        hanse_log(HANSE_LOG_WARN, "refusals_unlogged count=%" PRIu64 " peer=%s", skipped, text);
+    return may;
+}
+
+void hanse_edge_log_unlogged(hanse_server *server)
+{
+    char text[HANSE_PEER_TEXT_MAX];
+    uint64_t count;
+
+    while (hanse_peers_unlogged(server->peers, mono_ms(), text, &count))
+        hanse_log(HANSE_LOG_WARN, "refusals_unlogged count=%" PRIu64 " peer=%s", count, text);
+}
+
+static hanse_peer_address address_of_fd(int fd, char text[HANSE_PEER_TEXT_MAX])
+{
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+
+    if (fd < 0 || getpeername(fd, (struct sockaddr *)&from, &len) != 0)
+        from.ss_family = AF_UNSPEC;
+    return hanse_peer_address_of((const struct sockaddr *)&from, text);
 }
 
 /* ---- TLS ---- */
@@ -56,26 +94,31 @@ static int set_up_tls(hanse_server *server, SSL_CTX *ctx)
 }
 
 /* Called per certificate of the chain; OpenSSL's own verdict stands, we add the profile and the words. */
-static int verify_client(X509_STORE_CTX *chain, int preverified)
+static int verify_client(hanse_server *server, X509_STORE_CTX *chain, int preverified)
 {
     X509 *cert = X509_STORE_CTX_get_current_cert(chain);
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+    const char *reason = NULL;
     hanse_cert_info info;
-    char subject[128] = "-";
+    char subject[128] = "-", text[HANSE_PEER_TEXT_MAX];
+    hanse_peer_address address;
 
+    if (!preverified) {
+        reason = X509_verify_cert_error_string(X509_STORE_CTX_get_error(chain));
+    } else if (X509_STORE_CTX_get_error_depth(chain) == 0 &&
+               (hanse_cert_read(cert, &info, NULL) != HANSE_OK || info.profile != HANSE_PROFILE_SITE_TLS)) {
+        reason = "not a site's TLS certificate";
+        X509_STORE_CTX_set_error(chain, X509_V_ERR_INVALID_PURPOSE);
+    }
+    if (reason == NULL)
+        return 0;
+    server->refused_fd = ssl != NULL ? SSL_get_fd(ssl) : -1;
+    address = address_of_fd(server->refused_fd, text);
     if (cert != NULL)
         (void)X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof subject);
-    if (!preverified) {
-        hanse_log(HANSE_LOG_WARN, "certificate_refused subject=%s reason=%s", subject,
-                  X509_verify_cert_error_string(X509_STORE_CTX_get_error(chain)));
-        return 1;
-    }
-    if (X509_STORE_CTX_get_error_depth(chain) == 0 &&
-        (hanse_cert_read(cert, &info, NULL) != HANSE_OK || info.profile != HANSE_PROFILE_SITE_TLS)) {
-        hanse_log(HANSE_LOG_WARN, "certificate_refused subject=%s reason=%s", subject, "not a site's TLS certificate");
-        X509_STORE_CTX_set_error(chain, X509_V_ERR_INVALID_PURPOSE);
-        return 1;
-    }
-    return 0;
+    if (hanse_edge_may_log(server, &address, text))
+        hanse_log(HANSE_LOG_WARN, "certificate_refused subject=%s reason=%s peer=%s", subject, reason, text);
+    return 1;
 }
 
 hanse_rc hanse_edge_reload_crl(hanse_server *server, hanse_err *err)
@@ -98,6 +141,48 @@ hanse_rc hanse_edge_reload_crl(hanse_server *server, hanse_err *err)
 
 /* ---- connections ---- */
 
+/* Before a byte is read: no handshake is begun for what there is no room for. */
+static int filter(hanse_server *server, int fd)
+{
+    char text[HANSE_PEER_TEXT_MAX];
+    hanse_peer_address address = address_of_fd(fd, text);
+
+    if (hanse_peers_have_room(server->peers, &address, mono_ms()))
+        return 0;
+    if (hanse_edge_may_log(server, &address, text))
+        hanse_log(HANSE_LOG_WARN, "connection_refused reason=%s peer=%s", "too many connections, of this address or in all", text);
+    return 1;
+}
+
+static void on_accepted(hanse_server *server, struct lws *wsi)
+{
+    hanse_connection *connection = hanse_calloc(1, sizeof *connection);
+
+    lws_set_opaque_user_data(wsi, connection);
+    if (connection == NULL)
+        return; /* refused when it has shaken hands */
+    connection->fd = lws_get_socket_fd(wsi);
+    connection->address = address_of_fd(connection->fd, connection->text);
+    connection->counted = hanse_peers_enter(server->peers, &connection->address, mono_ms());
+}
+
+static void on_gone(hanse_server *server, struct lws *wsi)
+{
+    hanse_connection *connection = lws_get_opaque_user_data(wsi);
+
+    if (connection == NULL)
+        return;
+    if (connection->counted)
+        hanse_peers_leave(server->peers, &connection->address);
+    /* Strangers that came no further: no TLS, no websocket, or too slow. Probes of a balancer, too. */
+    if (!connection->upgraded && connection->fd != server->refused_fd && hanse_edge_may_log(server, &connection->address, connection->text))
+        hanse_log(HANSE_LOG_INFO, "connection_refused reason=%s peer=%s", "no websocket came of it", connection->text);
+    if (connection->fd == server->refused_fd)
+        server->refused_fd = -1;
+    lws_set_opaque_user_data(wsi, NULL);
+    hanse_free(connection);
+}
+
 /* Whose connection is it? By the URI of the verified certificate; a site that is not enrolled (any more) is none. */
 static void identify(hanse_session *session)
 {
@@ -107,8 +192,10 @@ static void identify(hanse_session *session)
     size_t count = 0;
     hanse_cert_info info;
 
-    if (cert == NULL)
+    if (cert == NULL) {
+        (void)SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT); /* the token of an enrolment, in OpenSSL's own buffers */
         return;
+    }
     if (hanse_cert_read(cert, &info, NULL) == HANSE_OK && hanse_store_sites(session->server->store, &sites, &count, NULL) == HANSE_OK) {
         for (size_t i = 0; i < count; i++) {
             if (strcmp(sites[i].uri, info.uri) != 0 || sites[i].status != HANSE_STORE_ACTIVE)
@@ -118,8 +205,8 @@ static void identify(hanse_session *session)
             memcpy(session->name, sites[i].name, sizeof session->name);
         }
         session->unknown = !session->has_cert;
-        if (session->unknown)
-            hanse_log(HANSE_LOG_WARN, "certificate_unknown uri=%s", info.uri);
+        if (session->unknown && hanse_edge_may_log(session->server, &session->connection->address, session->connection->text))
+            hanse_log(HANSE_LOG_WARN, "certificate_unknown uri=%s peer=%s", info.uri, session->connection->text);
     }
     hanse_store_sites_free(sites, count);
     X509_free(cert);
@@ -137,8 +224,12 @@ static size_t connections_of(const hanse_server *server, const uint8_t site_id[3
 static int on_established(struct lws *wsi, hanse_session *session)
 {
     hanse_server *server = server_of(wsi);
+    hanse_connection *connection = lws_get_opaque_user_data(wsi);
 
-    hanse_session_init(session, server, wsi);
+    if (connection == NULL)
+        return -1;
+    connection->upgraded = true;
+    hanse_session_init(session, server, wsi, connection);
     if (server->sessions_count > server->config->limits.connections) {
         hanse_session_refuse(session, HANSE_E_FULL, "the coordinator has no room for more connections; try again later");
         return 0;
@@ -180,7 +271,7 @@ static int on_writable(struct lws *wsi, hanse_session *session)
     return 0;
 }
 
-static int on_receive(struct lws *wsi, hanse_session *session, const void *in, size_t len)
+static int on_receive(struct lws *wsi, hanse_session *session, void *in, size_t len)
 {
     bool last = lws_is_final_fragment(wsi) != 0 && lws_remaining_packet_payload(wsi) == 0;
 
@@ -190,6 +281,8 @@ static int on_receive(struct lws *wsi, hanse_session *session, const void *in, s
         hanse_session_refuse(session, HANSE_E_PROTOCOL, "a text message; hanse.v1 is binary");
     else
         hanse_session_feed(session, (hanse_bytes){in, len}, last);
+    if (!session->has_cert)
+        hanse_wipe(in, len); /* a stranger's message is an enrolment, with a token in it */
     return 0;
 }
 
@@ -201,7 +294,15 @@ static int on_ws(struct lws *wsi, enum lws_callback_reasons why, void *user, voi
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
         return set_up_tls(server_of(wsi), user);
     case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
-        return verify_client(user, (int)len);
+        return verify_client(server_of(wsi), user, (int)len);
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+        return filter(server_of(wsi), (int)(intptr_t)in);
+    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+        on_accepted(server_of(wsi), wsi);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        on_gone(server_of(wsi), wsi);
+        return 0;
     case LWS_CALLBACK_ESTABLISHED:
         return on_established(wsi, session);
     case LWS_CALLBACK_RECEIVE:
@@ -218,7 +319,8 @@ static int on_ws(struct lws *wsi, enum lws_callback_reasons why, void *user, voi
         if (session->greeted)
             hanse_log(HANSE_LOG_INFO, "site_disconnected site=%s", session->name);
         session->wsi = NULL;
-        hanse_session_clear(session);
+        if (session->server != NULL) /* else it was turned away before there was one */
+            hanse_session_clear(session);
         return 0;
     case LWS_CALLBACK_HTTP:
         (void)lws_return_http_status(wsi, HTTP_STATUS_NOT_FOUND, NULL);
@@ -252,8 +354,14 @@ hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err)
 
     lws_set_log_level(LLL_ERR | LLL_WARN, log_lws);
     server->bounce = hanse_calloc(1, LWS_PRE + HANSE_FRAGMENT);
+    server->refused_fd = -1;
     if (server->bounce == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to send from");
+    /* Twice the limit: as many again may be in the handshake, and those beyond it are told why. */
+    rc = hanse_peers_new(&server->peers, 2 * (size_t)server->config->limits.connections,
+                         (size_t)server->config->limits.connections_per_address, mono_ms(), err);
+    if (rc != HANSE_OK)
+        return rc;
     if ((rc = hanse_path_join(cert, server->dir, HANSE_TLS_CERT_FILE, err)) != HANSE_OK ||
         (rc = hanse_path_join(key, server->dir, HANSE_TLS_KEY_FILE, err)) != HANSE_OK ||
         (rc = hanse_path_join(ca, server->dir, HANSE_CA_CERT_FILE, err)) != HANSE_OK)
@@ -289,6 +397,8 @@ void hanse_edge_close(hanse_server *server)
     if (server->context != NULL)
         lws_context_destroy(server->context);
     server->context = NULL;
+    hanse_peers_free(server->peers);
+    server->peers = NULL;
     hanse_free(server->bounce);
     server->bounce = NULL;
 }

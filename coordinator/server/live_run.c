@@ -398,16 +398,29 @@ static hanse_rc check_header(const hanse_live_run *run, size_t member, const han
     return rc;
 }
 
-/* What the uploads of open rounds take, or will take when they are whole. */
-static uint64_t spooled_bytes(const hanse_server *server)
+/* What the uploads of open rounds take, or will take when they are whole; with `site_id` those of that site. */
+static uint64_t spooled_bytes(const hanse_server *server, const uint8_t *site_id)
 {
     uint64_t bytes = 0;
 
     for (const hanse_live_run *run = server->runs; run != NULL; run = run->next)
         for (size_t i = 0; i < run->roster.sites_count; i++)
-            if (run->members[i].spool.fd >= 0)
+            if (run->members[i].spool.fd >= 0 && (site_id == NULL || memcmp(run->roster.sites[i].id, site_id, 32) == 0))
                 bytes += hanse_spool_size(&run->members[i].spool.upload);
     return bytes;
+}
+
+/* Is there room for one more upload of that site? */
+static hanse_rc check_quota(const hanse_server *server, const hanse_upload *header, hanse_err *err)
+{
+    uint64_t bytes = hanse_spool_size(header);
+
+    if (spooled_bytes(server, NULL) + bytes > server->config->limits.spool_bytes)
+        return HANSE_FAIL(err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later");
+    if (spooled_bytes(server, header->site_id) + bytes > server->config->limits.spool_bytes_per_site)
+        return HANSE_FAIL(err, HANSE_E_FULL, "%" PRIu64 " bytes are more than this site's part of the spool has left (limits: spool_per_site)",
+                          bytes);
+    return HANSE_OK;
 }
 
 /* Names the round that the upload is for: the site may be at work on the next one already. */
@@ -445,13 +458,11 @@ void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t m
     if (!run->round_open || run->round.members[member] != HANSE_MEMBER_UPLOADING)
         return;
     hanse_spool_close(&run->members[member].spool);
-    if (spooled_bytes(run->server) + hanse_spool_size(&header) > run->server->config->limits.spool_bytes) {
-        refuse_upload(session, &header, HANSE_FAIL(&err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later"), err.text);
-        return;
-    }
-    rc = hanse_spool_open(&run->members[member].spool, run->server->dir, upload->object, upload->sig, &err);
-    if (rc != HANSE_OK) {
-        refuse_upload(session, &header, rc, err.text);
+    rc = check_quota(run->server, &header, &err);
+    if (rc == HANSE_OK)
+        rc = hanse_spool_open(&run->members[member].spool, run->server->dir, upload->object, upload->sig, &err);
+    if (rc != HANSE_OK) { /* our trouble, not the contribution's: the site keeps it, comes back, and the round may still take it */
+        hanse_session_refuse(session, rc, err.text);
         return;
     }
     session->up.run = run;

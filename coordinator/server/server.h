@@ -1,7 +1,7 @@
 /* server.h - the service's own parts and how they hang together. Service thread only, but for what worker.h says.
  *
  *   service.c   start, loop, stop; the control socket          edge_lws.c  libwebsockets and TLS
- *   session.c   one connection: messages in, messages and model chunks out
+ *   peers.c     what one address may do                        session.c   one connection: messages in, messages and model chunks out
  *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what sites say
  *   round_edge.c opens and closes rounds
  *   jobs.c      what workers do: open contributions, sum them  spool.c     contributions on disk */
@@ -11,6 +11,7 @@
 #include "coordinator/config.h"
 #include "coordinator/round/progress.h"
 #include "coordinator/round/round.h"
+#include "coordinator/server/peers.h"
 #include "coordinator/server/service.h"
 #include "coordinator/server/spool.h"
 #include "coordinator/server/worker.h"
@@ -80,9 +81,18 @@ typedef struct hanse_download { /* a model on its way to a site */
     hanse_buf digests;
 } hanse_download;
 
+typedef struct hanse_connection { /* from accept() on, before there is a session */
+    hanse_peer_address address;
+    char text[HANSE_PEER_TEXT_MAX]; /* of the address, for logs */
+    int fd;
+    bool counted, upgraded;
+} hanse_connection;
+
 struct hanse_session {
     hanse_server *server;
     struct lws *wsi;
+    const hanse_connection *connection; /* outlives the session */
+    hanse_allowance messages;
     hanse_session *next;
     uint64_t id;
     bool has_cert, greeted, closing;
@@ -117,6 +127,8 @@ struct hanse_server {
     hanse_workers *workers;
     struct lws_context *context;
     struct lws_vhost *vhost;
+    hanse_peers *peers;
+    int refused_fd; /* of the connection whose refusal was logged last, until it is closed */
     hanse_session *sessions;
     size_t sessions_count;
     uint64_t session_ids;
@@ -139,13 +151,17 @@ struct hanse_server {
 HANSE_MUST_CHECK hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err);
 void hanse_edge_close(hanse_server *server);
 void hanse_edge_want_write(hanse_session *session);
+/* May a refusal of that peer be logged? A peer that is refused again and again must not fill the disk: see peers.h. */
+bool hanse_edge_may_log(hanse_server *server, const hanse_peer_address *address, const char *text);
+/* Log how many refusals were not logged. */
+void hanse_edge_log_unlogged(hanse_server *server);
 /* Reload crl.pem: refuse revoked sites from now on and end their sessions. */
 HANSE_MUST_CHECK hanse_rc hanse_edge_reload_crl(hanse_server *server, hanse_err *err);
 
 /* ---- session.c ---- */
 /* What the site sent; what is wrong with it is said to it, and ends the session. */
 void hanse_session_feed(hanse_session *session, hanse_bytes piece, bool last);
-void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi);
+void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi, const hanse_connection *connection);
 void hanse_session_clear(hanse_session *session);
 /* Queue a message; a peer that does not read is closed. */
 void hanse_session_send(hanse_session *session, const hanse_message *message);

@@ -253,6 +253,7 @@ static void serve_once(hanse_server *server)
         hanse_log(HANSE_LOG_ERROR, "requests reason=%s", err.text);
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
         hanse_live_run_tick(run, now_ms);
+    hanse_edge_log_unlogged(server);
 }
 
 /* lws sleeps until something happens; a timer of ours wakes it for deadlines. */

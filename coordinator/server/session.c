@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SKEW_MS (5 * 60 * 1000) /* clock difference that is tolerated */
+#define BURST_S 10u /* seconds' worth of messages that may come at once */
 
 /* ---- output ---- */
 
@@ -49,7 +50,9 @@ void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reaso
 
     message.error.code = hanse_bytes_str(hanse_rc_name(rc));
     message.error.reason = hanse_bytes_str(reason);
-    hanse_log(HANSE_LOG_WARN, "session_refused site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), reason);
+    if (hanse_edge_may_log(session->server, &session->connection->address, session->connection->text))
+        hanse_log(HANSE_LOG_WARN, "session_refused site=%s code=%s reason=%s peer=%s", session->name, hanse_rc_name(rc), reason,
+                  session->connection->text);
     session->closing = true;
     hanse_session_send(session, &message);
 }
@@ -273,6 +276,16 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
     }
 }
 
+/* Far above what a site has to say: more is a flood, or a site gone wrong. */
+static hanse_rc count_message(hanse_session *session, hanse_err *err)
+{
+    uint64_t rate = session->server->config->limits.messages_per_second;
+
+    if (!hanse_allowance_take(&session->messages, BURST_S * rate, 1000 / rate, hanse_clock_mono_us() / 1000))
+        return HANSE_FAIL(err, HANSE_E_FULL, "more than %" PRIu64 " messages a second (limits: messages_per_second)", rate);
+    return HANSE_OK;
+}
+
 static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *err)
 {
     hanse_session *session = user;
@@ -280,6 +293,8 @@ static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *
 
     if (session->closing)
         return HANSE_OK;
+    if (count_message(session, err) != HANSE_OK)
+        return HANSE_E_FULL;
     switch (message->kind) {
     case HANSE_ENROL:
         if (session->greeted)
@@ -336,7 +351,8 @@ static hanse_rc on_chunk_head(void *user, const hanse_msg_chunk *head, hanse_err
     if (spool != NULL && (head->index != spool->held || head->payload.len != hanse_spool_chunk_len(spool, head->index)))
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "chunk %" PRIu64 " of %zu bytes; chunk %" PRIu64 " is next", head->index,
                           head->payload.len, spool->held);
-    return HANSE_OK;
+    /* What is still on its way to a round that is over comes in whole chunks; only the last is shorter. */
+    return spool == NULL && head->payload.len < HANSE_CHUNK_LEN ? count_message(session, err) : HANSE_OK;
 }
 
 static hanse_rc on_chunk_data(void *user, const hanse_msg_chunk *head, size_t offset, hanse_bytes piece, hanse_err *err)
@@ -369,9 +385,11 @@ void hanse_session_feed(hanse_session *session, hanse_bytes piece, bool last)
         hanse_session_refuse(session, rc, err.text);
 }
 
-void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi)
+void hanse_session_init(hanse_session *session, hanse_server *server, struct lws *wsi, const hanse_connection *connection)
 {
-    *session = (hanse_session){.server = server, .wsi = wsi, .id = ++server->session_ids, .since_ms = hanse_clock_wall_ms()};
+    *session = (hanse_session){.server = server, .wsi = wsi, .connection = connection, .id = ++server->session_ids,
+                               .since_ms = hanse_clock_wall_ms()};
+    session->messages = (hanse_allowance){BURST_S * server->config->limits.messages_per_second, hanse_clock_mono_us() / 1000};
     session->down.fd = session->then.fd = -1;
     (void)snprintf(session->name, sizeof session->name, "-");
     hanse_inbox_init(&session->inbox, &inbox_ops, session, HANSE_FROM_NODE);

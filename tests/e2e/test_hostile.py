@@ -488,10 +488,17 @@ class Hostile(consortium.TestCase):
 
     def attack_flood(self):
         before = self.rss()
-        with self.enter() as peer:
-            peer.raw(frame(pack(DECLINE, peer.run, peer.round + 9, 0, "late", "")) * 10000)
+        decline = frame(pack(DECLINE, self.run_bytes, 99, 0, "late", ""))
+        with self.enter() as peer:  # as many at once as are allowed
+            peer.raw(decline * 1900)
             peer.send(FETCH, peer.run, peer.root, 0)
             peer.expect(MODEL, 30)
+        with self.enter() as peer:
+            try:
+                peer.raw(decline * 10000)
+            except GONE:
+                pass
+            self.assertEqual(peer.ends(), "full")
         for messages in (frame(pack(ANSWER, self.run_bytes, False, "", "x" * 200)) + frame(pack(ANSWER, self.run_bytes, True, "", "")),
                          frame(b"x", opcode=1), frame(b"x" * 100, opcode=9), frame(pack(FETCH, self.run_bytes, bytes(32), 0))):
             with self.enter() as peer:  # without reading
@@ -668,7 +675,7 @@ class Hostile(consortium.TestCase):
         self.assertEqual(os.listdir(os.path.join(self.c.home, "spool")), [])
         log = self.c.log_of("coordinator")
         self.assertNotRegex(log, r"Sanitizer|runtime error|\x1b")
-        self.assertTrue(re.search(r"session_refused site=evil code=protocol reason=", log))
+        self.assertTrue(re.search(r"session_refused site=evil code=protocol reason=.* peer=127.0.0.1\n", log))
         self.assertEqual(self.c.service.stop(), 0)
         self.assertNotRegex(self.c.log_of("coordinator"), r"Sanitizer|runtime error")
 
