@@ -28,18 +28,30 @@ static hanse_rc on_welcome(hanse_agent *agent, const hanse_msg_welcome *welcome,
     return hanse_agent_feed(agent, &event, err);
 }
 
+#define OFFERS_KEPT 256 /* files in each folder: a coordinator that offers without end does not fill the disk */
+
+/* A file under its hash, and only so many of them. */
+static hanse_rc keep_file(const hanse_agent *agent, const char *folder, const uint8_t hash[32], const char *suffix, hanse_bytes content,
+                          hanse_err *err)
+{
+    hanse_path path, dir;
+    hanse_rc rc = hanse_node_hash_path(path, agent->dir, folder, hash, 32, suffix, err);
+
+    if (rc != HANSE_OK || hanse_file_exists(path))
+        return rc;
+    rc = hanse_path_join(dir, agent->dir, folder, err);
+    if (rc == HANSE_OK)
+        rc = hanse_dir_keep_newest(dir, OFFERS_KEPT - 1, err);
+    return rc == HANSE_OK ? hanse_file_write(path, content, HANSE_MODE_PUBLIC, err) : rc;
+}
+
 /* Plan and roster beside the store, under their hashes, for the operator to read. */
 static hanse_rc keep_offer(hanse_agent *agent, const hanse_site_offer *offer, const hanse_msg_offer *message, uint64_t now_ms, hanse_err *err)
 {
-    hanse_path path;
-    hanse_rc rc = hanse_node_hash_path(path, agent->dir, "plans", offer->offer.plan_hash, 32, ".yaml", err);
+    hanse_rc rc = keep_file(agent, "plans", offer->offer.plan_hash, ".yaml", message->plan, err);
 
-    if (rc == HANSE_OK && !hanse_file_exists(path))
-        rc = hanse_file_write(path, message->plan, HANSE_MODE_PUBLIC, err);
     if (rc == HANSE_OK)
-        rc = hanse_node_hash_path(path, agent->dir, "rosters", offer->offer.roster_hash, 32, ".roster", err);
-    if (rc == HANSE_OK && !hanse_file_exists(path))
-        rc = hanse_file_write(path, message->roster, HANSE_MODE_PUBLIC, err);
+        rc = keep_file(agent, "rosters", offer->offer.roster_hash, ".roster", message->roster, err);
     if (rc == HANSE_OK)
         rc = hanse_site_store_offer(agent->store, &offer->offer, now_ms, err);
     return rc;

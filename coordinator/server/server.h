@@ -3,7 +3,7 @@
  *   service.c   start, loop, stop; the control socket          edge_lws.c  libwebsockets and TLS
  *   peers.c     what one address may do                        session.c   one connection: messages in, messages and model chunks out
  *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what sites say
- *   round_edge.c opens and closes rounds
+ *   round_edge.c opens and closes rounds                       sweep.c     leftovers, at the start
  *   jobs.c      what workers do: open contributions, sum them  spool.c     contributions on disk */
 #ifndef HANSE_COORDINATOR_SERVER_H
 #define HANSE_COORDINATOR_SERVER_H
@@ -171,6 +171,9 @@ void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reaso
 size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last);
 bool hanse_session_has_output(const hanse_session *session);
 hanse_session *hanse_session_of_site(hanse_server *server, const uint8_t site_id[32]);
+
+/* ---- sweep.c ---- */
+void hanse_server_sweep(const hanse_server *server); /* leftovers of runs that do not exist */
 
 /* ---- enrol.c ---- */
 void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);

@@ -396,6 +396,8 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
     if (rc == HANSE_OK)
         rc = hanse_store_open(&server.store, dir, false, err);
     if (rc == HANSE_OK)
+        hanse_server_sweep(&server);
+    if (rc == HANSE_OK)
         rc = hanse_workers_new(&server.workers, config->limits.workers, wake, NULL, err);
     if (rc == HANSE_OK)
         rc = hanse_edge_open(&server, err);

@@ -37,6 +37,8 @@ HANSE_MUST_CHECK hanse_rc hanse_file_sync_parent(const char *path, hanse_err *er
 
 /* Create `path` and its missing parents with `mode`; what exists already keeps its mode. Errors: IO, FULL. */
 HANSE_MUST_CHECK hanse_rc hanse_dir_make(const char *path, unsigned mode, hanse_err *err);
+/* Delete the regular files of the directory that changed longest ago, until `keep` are left. Errors: IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_dir_keep_newest(const char *path, size_t keep, hanse_err *err);
 
 /* Exactly `len` bytes at `offset`, whatever the kernel splits. `what` names the file in the error text.
  * Errors: IO, FULL; CORRUPT when the file ends before. */

@@ -152,6 +152,51 @@ class Limits(consortium.TestCase):
         for peer in again:
             peer.tls.close()
 
+    def test_orphans(self):
+        """What a crash left of runs that do not exist goes at the start; what could be of value stays."""
+        self.c = c = self.consortium(["a"])
+        run_id = c.submit(plan_text(rounds__count=1))
+        c.service.stop()
+        old = time.time() - 7200
+
+        def put(path, age):
+            path = os.path.join(c.home, path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="ascii") as file:
+                file.write("x")
+            if os.path.dirname(path) != os.path.join(c.home, "spool"):
+                os.utime(os.path.dirname(path), (age, age))
+            return path
+        gone = [put("spool/%s-3-%s" % ("ab" * 16, "cd" * 32), old), put("runs/%s/seal.key" % ("ab" * 16), old),
+                put("models/%s/0.safetensors" % ("ab" * 16), old), put("models/%s/0.safetensors.Xy12Zz" % ("ba" * 16), old)]
+        stays = [put("spool/notes", old), put("runs/%s/seal.key" % ("ef" * 16), time.time()), put("runs/%s/notes" % ("12" * 16), old),
+                 put("models/%s/7.safetensors" % ("34" * 16), old), put("models/backup/0.safetensors", old)]
+        for path in ("runs/%s/seal.key", "models/%s/0.safetensors"):
+            os.utime(os.path.join(c.home, os.path.dirname(path % run_id)), (old, old))
+        c.serve()
+        self.assertRegex(c.log_of("coordinator"), "swept contributions=1 keys=1 models=2")
+        self.assertEqual([path for path in gone if os.path.exists(path) or os.path.exists(os.path.dirname(path)) and "spool" not in path], [])
+        self.assertEqual([path for path in stays if not os.path.exists(path)], [])
+        c.accept(run_id)
+        c.start_node("a")
+        c.finish(run_id)
+
+    def test_offers(self):
+        """However many runs are offered, a site keeps a bounded number of files."""
+        self.c = c = self.consortium(["a"])
+        plans = c.path("a", "plans")
+        os.makedirs(plans, exist_ok=True)
+        for number in range(300):
+            path = os.path.join(plans, "%064x.yaml" % number)
+            with open(path, "w", encoding="ascii"):
+                os.utime(path, (1000 + number, 1000 + number))
+        run_id = c.submit(plan_text())
+        plan_hash = c.offer("a", run_id)["plan_hash"]
+        left = sorted(os.listdir(plans))
+        self.assertEqual(len(left), 256)
+        self.assertIn(plan_hash + ".yaml", left)
+        self.assertEqual(left[0], "%064x.yaml" % 45)  # the oldest are gone
+
     def memory(self, pid):
         """Everything that a process may write to."""
         with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
