@@ -7,6 +7,7 @@
 #include "hanse/clock.h"
 #include "hanse/digest.h"
 #include "hanse/log.h"
+#include "hanse/notify.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -184,7 +185,7 @@ static int next_wait_ms(const hanse_agent *agent)
 {
     if ((agent->options.once || agent->options.look) && !under_way(agent))
         return 5;
-    return 1000;
+    return agent->wait_max_ms;
 }
 
 static hanse_rc serve_step(hanse_agent *agent, hanse_err *err)
@@ -212,7 +213,7 @@ static hanse_rc offline_step(hanse_agent *agent, hanse_err *err)
         return rc;
     if (wait_us == 0)
         return connect_now(agent, err);
-    if (poll(&wake, 1, (int)(wait_us / 1000 < 1000 ? wait_us / 1000 + 1 : 1000)) < 0 && errno != EINTR)
+    if (poll(&wake, 1, wait_us / 1000 < (uint64_t)agent->wait_max_ms ? (int)(wait_us / 1000) + 1 : agent->wait_max_ms) < 0 && errno != EINTR)
         return HANSE_FAIL_ERRNO(err, "poll");
     rc = on_wake(agent, err);
     return rc == HANSE_OK ? tick(agent, err) : rc;
@@ -226,7 +227,11 @@ static void loop(hanse_agent *agent)
     while (!stop_asked && !agent->fatal) {
         hanse_err why = {0};
         bool online = agent->link != NULL;
-        hanse_rc rc = online ? serve_step(agent, &why) : offline_step(agent, &why);
+        uint64_t alive_ms = hanse_notify_alive(hanse_clock_mono_us());
+        hanse_rc rc;
+
+        agent->wait_max_ms = alive_ms < 1000 ? (int)alive_ms : 1000; /* the watchdog may be impatient */
+        rc = online ? serve_step(agent, &why) : offline_step(agent, &why);
 
         if (rc == HANSE_E_LINK && brief && !under_way(agent) && (agent->round_over || agent->reported)) {
             disconnect(agent, 0); /* a coordinator that runs one round leaves behind its result */
@@ -285,7 +290,9 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
         (void)sigaction(SIGTERM, &action, NULL);
         (void)sigaction(SIGINT, &action, NULL);
         (void)signal(SIGPIPE, SIG_IGN);
+        hanse_notify(HANSE_NOTIFY_READY); /* it waits for the coordinator, however long that takes */
         loop(agent);
+        hanse_notify(HANSE_NOTIFY_STOPPING);
         stop_fd = -1;
         /* A daemon that was told to stop has done its duty, whatever became of its last round. */
         if (agent->fatal || (options->once && !stop_asked && agent->reported && agent->outcome.rc != HANSE_OK)) {

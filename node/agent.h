@@ -59,6 +59,7 @@ typedef struct hanse_agent {
     bool welcomed;
     int64_t skew_ms;       /* coordinator's clock minus ours, at WELCOME */
     uint64_t rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
+    int wait_max_ms;       /* of one wait in the loop */
     unsigned failures;     /* connections that failed in a row */
     bool took_round;       /* in this process */
     bool round_over;       /* that one ended: --once is done */

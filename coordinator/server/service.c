@@ -6,6 +6,7 @@
 
 #include "hanse/clock.h"
 #include "hanse/log.h"
+#include "hanse/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -281,14 +282,16 @@ static hanse_rc loop(hanse_server *server, hanse_err *err)
 
     atomic_store(&woken, true); /* what was asked while we were away */
     for (;;) {
-        uint64_t now_ms = hanse_clock_wall_ms();
+        uint64_t now_ms = hanse_clock_wall_ms(), wait_ms, alive_ms;
 
         serve_once(server);
         if (server->stopping || atomic_load(&told_to_stop))
             break;
         if (now_ms >= until_ms)
             return HANSE_FAIL(err, HANSE_E_LATE, "the round is still open; the next call goes on with it");
-        lws_sul_schedule(server->context, 0, &timer, on_timer, (lws_usec_t)next_due(server, now_ms, until_ms) * 1000);
+        wait_ms = next_due(server, now_ms, until_ms);
+        alive_ms = hanse_notify_alive(hanse_clock_mono_us());
+        lws_sul_schedule(server->context, 0, &timer, on_timer, (lws_usec_t)(wait_ms < alive_ms ? wait_ms : alive_ms) * 1000);
         if (lws_service(server->context, 0) < 0)
             return HANSE_FAIL(err, HANSE_E_IO, "the event loop ended");
     }
@@ -411,7 +414,9 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
         rc = start_one_round(&server, err);
     if (rc == HANSE_OK) {
         hanse_log(HANSE_LOG_INFO, "service_up consortium=%s listen=%s runs_dir=%s", config->name, config->listen, dir);
+        hanse_notify(HANSE_NOTIFY_READY);
         rc = loop(&server, err);
+        hanse_notify(HANSE_NOTIFY_STOPPING);
         end_sessions(&server);
     }
     close_all(&server, &ctl, &lock);
