@@ -177,7 +177,8 @@ hanse_rc facts_put_epoch(const hanse_secagg_site *site, const own_epoch *epoch, 
 
 hanse_rc facts_put_peer(const hanse_secagg_site *site, uint32_t idx, hanse_secagg_actions *actions, hanse_err *err)
 {
-    hanse_secagg_action *action = put(site, 'P', idx, actions, err);
+    /* by id: a member has another place in the roster of another run */
+    hanse_secagg_action *action = put(site, 'P', hanse_load_u64le(hanse_secagg_roster_id(site->config->roster, idx)), actions, err);
     uint8_t version = VERSION;
     hanse_rc rc;
 
@@ -276,6 +277,19 @@ static hanse_rc load_epoch(hanse_secagg_site *site, uint64_t number, hanse_reade
     return rc;
 }
 
+static hanse_rc load_peer(hanse_secagg_site *site, hanse_bytes value, hanse_err *err)
+{
+    hanse_secagg_epoch epoch;
+    int idx;
+
+    if (hanse_secagg_epoch_decode(&epoch, value, NULL) != HANSE_OK)
+        return bad_record(err);
+    idx = hanse_secagg_roster_find(site->config->roster, epoch.site_id);
+    if (idx >= 0)
+        site->peers[idx] = epoch;
+    return HANSE_OK; /* else of a run with another roster */
+}
+
 hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_bytes value, hanse_err *err)
 {
     hanse_reader keys = hanse_reader_of(key), reader = hanse_reader_of(value);
@@ -292,8 +306,8 @@ hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_
         return load_slot(site, number, own_run, &reader, err);
     if (kind == 'E')
         return load_epoch(site, number, &reader, err);
-    if (kind == 'P' && number < site->n)
-        return hanse_secagg_epoch_decode(&site->peers[number], reader.left, NULL) == HANSE_OK ? HANSE_OK : bad_record(err);
+    if (kind == 'P')
+        return load_peer(site, reader.left, err);
     if (kind != 'F')
         return bad_record(err);
     if (!own_run)

@@ -35,13 +35,32 @@ static uint32_t newest_epoch(const hanse_secagg_site *site)
     return newest;
 }
 
+uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site)
+{
+    const hanse_secagg_epoch *mine = &site->peers[site->config->self];
+
+    return mine->epoch != 0 && facts_epoch(site, mine->epoch) != NULL ? mine->not_after_ms : 0;
+}
+
+static hanse_rc state_epoch(const hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
+    hanse_rc rc;
+
+    if (send == NULL)
+        return HANSE_E_NOMEM;
+    rc = hanse_secagg_epoch_encode(&send->value, &site->peers[site->config->self], err);
+    return rc == HANSE_OK ? send_signed(site, send, HANSE_SECAGG_EPOCH_LABEL, err) : rc;
+}
+
 static hanse_rc begin_epoch(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     own_epoch epoch = {.epoch = event->epoch, .not_before_ms = event->from_ms, .not_after_ms = event->until_ms};
     hanse_secagg_epoch *mine = &site->peers[site->config->self];
-    hanse_secagg_action *send;
     hanse_rc rc;
 
+    if (event->epoch == 0 && hanse_secagg_site_epoch_until(site) > 0)
+        return state_epoch(site, actions, err);
     if (event->epoch <= newest_epoch(site) || event->until_ms <= event->from_ms)
         return HANSE_FAIL(err, HANSE_E_USAGE, "epoch %u does not follow %u", event->epoch, newest_epoch(site));
     memcpy(epoch.secret, event->seed, 32);
@@ -57,13 +76,7 @@ static hanse_rc begin_epoch(hanse_secagg_site *site, const hanse_secagg_event *e
     if (rc == HANSE_OK)
         rc = facts_put_peer(site, site->config->self, actions, err);
     hanse_wipe(&epoch, sizeof epoch);
-    if (rc != HANSE_OK)
-        return rc;
-    send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
-    if (send == NULL)
-        return HANSE_E_NOMEM;
-    rc = hanse_secagg_epoch_encode(&send->value, mine, err);
-    return rc == HANSE_OK ? send_signed(site, send, HANSE_SECAGG_EPOCH_LABEL, err) : rc;
+    return rc == HANSE_OK ? state_epoch(site, actions, err) : rc;
 }
 
 static hanse_rc take_peer(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)

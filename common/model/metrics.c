@@ -216,5 +216,5 @@ hanse_rc hanse_metrics_decode(hanse_metrics *metrics, size_t classes_count, cons
 
 size_t hanse_aux_words(const hanse_plan *plan, int kind)
 {
-    return kind == 0 ? 2 + 3 * hanse_plan_input_dim(plan) : 2 + hanse_metrics_words(plan->data.classes_count);
+    return kind == 0 ? 2 + (plan->scaling == HANSE_SCALING_FEDERATED ? 3 * hanse_plan_input_dim(plan) : 0) : 2 + hanse_metrics_words(plan->data.classes_count);
 }

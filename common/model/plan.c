@@ -75,6 +75,11 @@ static size_t feature_width(const hanse_feature *feature)
     return feature->vocabulary_count - (feature->drop_first ? 1 : 0) + (feature->unknown == HANSE_UNKNOWN_BUCKET ? 1 : 0);
 }
 
+bool hanse_plan_has_statistics(const hanse_plan *plan)
+{
+    return plan->scaling == HANSE_SCALING_FEDERATED || plan->aggregation.privacy == HANSE_PRIVACY_MASKED;
+}
+
 size_t hanse_plan_input_dim(const hanse_plan *plan)
 {
     size_t dim = 0;
@@ -256,6 +261,27 @@ static hanse_rc check_train(const check *c)
     return refuse_keys(c, adam ? of_sgd : of_adam, adam ? "with optimiser: adam" : "with optimiser: sgd");
 }
 
+static hanse_rc check_aggregation(const check *c)
+{
+    static const char *const of_masked[] = {"aggregation.profile", "aggregation.precision", "aggregation.bits", "aggregation.clip",
+                                            "aggregation.collusion", "aggregation.survivors", "aggregation.ticket_life",
+                                            "aggregation.allow_two", "aggregation.trusted_coordinator", NULL};
+    const hanse_plan *plan = c->plan;
+
+    if (plan->aggregation.privacy == HANSE_PRIVACY_SEALED)
+        return refuse_keys(c, of_masked, "with privacy: sealed");
+    if (plan->aggregation.bits > 0 && plan->aggregation.bits < 8)
+        return FAIL(c, "aggregation.bits", "%" PRIu64 " bits; 8 to 40, or 0 for what the precision needs", plan->aggregation.bits);
+    if (plan->aggregation.bits > 0 && is_given(c, "aggregation.precision"))
+        return FAIL(c, "aggregation.bits", "say either bits or precision");
+    if (!(plan->aggregation.clip_floor <= plan->aggregation.clip_ceiling) ||
+        !(plan->aggregation.clip_ceiling <= 256 * plan->aggregation.clip_floor))
+        return FAIL(c, "aggregation.clip", "ceiling %g must be floor %g to 256 times that", plan->aggregation.clip_ceiling, plan->aggregation.clip_floor);
+    if (plan->aggregation.trusted_coordinator && plan->aggregation.collusion > 0)
+        return FAIL(c, "aggregation.trusted_coordinator", "true means collusion 0; leave one of them out");
+    return HANSE_OK;
+}
+
 static hanse_rc check_plan(const check *c)
 {
     const hanse_plan *plan = c->plan;
@@ -267,6 +293,8 @@ static hanse_rc check_plan(const check *c)
         rc = check_model(c);
     if (rc == HANSE_OK)
         rc = check_train(c);
+    if (rc == HANSE_OK)
+        rc = check_aggregation(c);
     if (rc == HANSE_OK && plan->rounds.sites_min > plan->rounds.sites_max)
         rc = FAIL(c, "rounds.min_sites", "%zu is more than max_sites %zu", plan->rounds.sites_min, plan->rounds.sites_max);
     return rc;

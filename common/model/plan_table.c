@@ -11,7 +11,8 @@ static const char *const scalings[] = {"none", "plan", "site", "federated", NULL
 static const char *const model_kinds[] = {"logistic", "softmax", "mlp", "identity", NULL};
 static const char *const optimisers[] = {"sgd", "adam", NULL};
 static const char *const schedules[] = {"continuous", "on-demand", NULL};
-static const char *const privacies[] = {"sealed", NULL};
+static const char *const privacies[] = {"masked", "sealed", NULL};
+static const char *const profiles[] = {"online", "cron", NULL};
 static const char *const metrics[] = {"none", "accuracy", "auc", "loss", NULL};
 
 static const hanse_config_field name_item = {.kind = HANSE_CONFIG_NAME, .size = sizeof(hanse_name)};
@@ -80,6 +81,24 @@ static const hanse_config_field round_fields[] = {
     {.key = "schedule", .kind = HANSE_CONFIG_ENUM, AT(rounds.schedule), .names = schedules, .value = "continuous", .help = "continuous: the next round opens by itself; on-demand: `hanse-coordinator round` opens it (cron)"},
     {.key = NULL}};
 
+static const hanse_config_field clip_fields[] = {
+    {.key = "floor", .kind = HANSE_CONFIG_REAL, AT(aggregation.clip_floor), .low = 1e-9, .high = 1e9, .value = "0.015625", .help = "smallest clip"},
+    {.key = "ceiling", .kind = HANSE_CONFIG_REAL, AT(aggregation.clip_ceiling), .low = 1e-9, .high = 1e9, .value = "4", .help = "largest clip, where a run begins; at most 256 times the floor"},
+    {.key = NULL}};
+
+static const hanse_config_field aggregation_fields[] = {
+    {.key = "privacy", .kind = HANSE_CONFIG_ENUM, AT(aggregation.privacy), .names = privacies, .value = "masked", .help = "masked: the coordinator learns sums over the sites only; sealed: contributions are encrypted to the coordinator, which can read each one (every site's policy must allow it)"},
+    {.key = "profile", .kind = HANSE_CONFIG_ENUM, AT(aggregation.profile), .names = profiles, .value = "online", .help = "masked: online: sites stay connected, and sign together who is in a sum before anybody unmasks; cron: two contacts a round and a wider margin instead"},
+    {.key = "precision", .kind = HANSE_CONFIG_REAL, AT(aggregation.precision), .low = 1e-9, .high = 0.1, .value = "3e-6", .help = "masked: rounding error of the mean in clips, root mean square, when all sites take part"},
+    {.key = "bits", .kind = HANSE_CONFIG_UINT, AT(aggregation.bits), .max = 40, .value = "0", .unit = "bits", .help = "masked: width of a number on the wire, 8 to 40, instead of `precision`; 0: what the precision needs"},
+    {.key = "clip", .kind = HANSE_CONFIG_MAP, .fields = clip_fields, .help = "masked: updates are scaled down to fit; the clip of each tensor follows the run between these"},
+    {.key = "collusion", .kind = HANSE_CONFIG_UINT, AT(aggregation.collusion), .max = 1023, .value = "0", .unit = "sites", .help = "masked: colluding sites to hold out against; 0: a fifth of the sites, at least 1"},
+    {.key = "survivors", .kind = HANSE_CONFIG_UINT, AT(aggregation.survivors_min), .max = 1024, .value = "0", .unit = "sites", .help = "masked: sites that a sum must be made of at least; 0: all but a fifth (all, of three)"},
+    {.key = "ticket_life", .kind = HANSE_CONFIG_DURATION, AT(aggregation.ticket_life_ms), .min = 3600000, .max = 15552000000, .value = "30d", .help = "masked: how long what a site leaves in advance may be used"},
+    {.key = "allow_two", .kind = HANSE_CONFIG_BOOL, AT(aggregation.allow_two), .value = "false", .help = "masked: run with two sites, each of which then knows the other's update; both sites' policies must allow it"},
+    {.key = "trusted_coordinator", .kind = HANSE_CONFIG_BOOL, AT(aggregation.trusted_coordinator), .value = "false", .help = "masked: assume that no site colludes with the coordinator (collusion 0); every site's policy must allow it"},
+    {.key = NULL}};
+
 const hanse_config_field plan_fields[] = {
     {.key = "hanse", .kind = HANSE_CONFIG_UINT, .required = true, HANSE_CONFIG_AT(plan_draft, format_version), .min = 1, .max = 1, .help = "version of this format"},
     {.key = "name", .kind = HANSE_CONFIG_NAME, .required = true, AT(name), .help = "for people; the plan's identity is the SHA-256 of its text"},
@@ -89,6 +108,6 @@ const hanse_config_field plan_fields[] = {
     {.key = "model", .kind = HANSE_CONFIG_MAP, .required = true, .fields = model_fields, .help = "what is trained"},
     {.key = "train", .kind = HANSE_CONFIG_MAP, .fields = train_fields, .help = "the local work of a round; required unless `model.kind: identity`"},
     {.key = "rounds", .kind = HANSE_CONFIG_MAP, .required = true, .fields = round_fields, .help = "how often, how long, with whom"},
-    {.key = "privacy", .kind = HANSE_CONFIG_ENUM, .required = true, AT(privacy), .names = privacies, .help = "sealed: contributions are encrypted to the coordinator's key of this run; the coordinator can read each one"},
+    {.key = "aggregation", .kind = HANSE_CONFIG_MAP, .fields = aggregation_fields, .help = "how contributions are added up, and who can see them"},
     {.key = "best_by", .kind = HANSE_CONFIG_ENUM, AT(best_by), .names = metrics, .value = "none", .help = "which round's model counts as the best; none: the last"},
     {.key = NULL}};

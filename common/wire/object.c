@@ -408,6 +408,8 @@ static const char *result_problem(const hanse_result *result)
         return "impossible size of the model";
     if (result->metrics.len > HANSE_METRICS_MAX || result->metrics.len % 8 != 0)
         return "impossible length of the metrics";
+    if (result->masking.len > HANSE_MASKING_MAX)
+        return "masking too long";
     if (result->participants_count > HANSE_SITES_MAX)
         return "impossible number of participants";
     for (size_t i = 1; i < result->participants_count; i++)
@@ -435,6 +437,7 @@ hanse_rc hanse_result_encode(hanse_buf *out, const hanse_result *result, hanse_e
     hanse_write_raw(&writer, result->statistics_root, 32);
     hanse_write_raw(&writer, result->metrics_of, 32);
     hanse_write_bytes(&writer, result->metrics);
+    hanse_write_bytes(&writer, result->masking);
     hanse_write_u32(&writer, (uint32_t)result->participants_count);
     for (size_t i = 0; i < result->participants_count; i++)
         hanse_write_raw(&writer, result->participants[i], 32);
@@ -463,6 +466,7 @@ hanse_rc hanse_result_decode(hanse_result *out, hanse_bytes in, hanse_err *err)
     hanse_read_raw(&reader, result.statistics_root, 32);
     hanse_read_raw(&reader, result.metrics_of, 32);
     result.metrics = hanse_read_bytes(&reader, HANSE_METRICS_MAX);
+    result.masking = hanse_read_bytes(&reader, HANSE_MASKING_MAX);
     count = hanse_read_u32(&reader);
     if (count > HANSE_SITES_MAX || count > reader.left.len / 32)
         hanse_reader_fail(&reader, "impossible number of participants");

@@ -4,7 +4,7 @@
 
 void hanse_progress_init(hanse_progress *progress, const hanse_plan *plan)
 {
-    *progress = (hanse_progress){.statistics_due = plan->scaling == HANSE_SCALING_FEDERATED,
+    *progress = (hanse_progress){.statistics_due = hanse_plan_has_statistics(plan),
                                  .rounds_count = plan->rounds.count,
                                  .best_by = plan->best_by,
                                  .best_value = NAN};

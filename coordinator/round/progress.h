@@ -1,6 +1,6 @@
 /* progress.h - where a run stands: which round comes next, and which model is the best so far.
  *
- * Round 0 sums statistics (federated scaling only), 1..count train, count+1 evaluates the last model. The metrics of round r's model
+ * Round 0 sums statistics (federated scaling, and masked runs, whose weights need a total), 1..count train, count+1 evaluates the last model. The metrics of round r's model
  * come with the contributions of round r+1. Pure. */
 #ifndef HANSE_COORDINATOR_PROGRESS_H
 #define HANSE_COORDINATOR_PROGRESS_H

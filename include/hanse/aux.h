@@ -36,7 +36,7 @@ void hanse_metrics_encode(const hanse_metrics *metrics, uint64_t *words);
 HANSE_MUST_CHECK hanse_rc hanse_metrics_decode(hanse_metrics *metrics, size_t classes_count, const uint64_t *words, size_t words_count, hanse_err *err);
 
 /* Layout of the aux words of a round of `kind` (0 statistics, 1 training, 2 evaluation):
- *   statistics: [0] training rows, [1] clipped cells, then per encoded column: count, sum round(z*2^20), sum round(z^2*2^20),
+ *   statistics: [0] training rows, [1] clipped cells, then, under federated scaling, per encoded column: count, sum round(z*2^20), sum round(z^2*2^20),
  *               z = (x - low)/(high - low) in [0,1]; one-hot columns have low 0, high 1
  *   training:   [0] weight = rows trained on in this round (an upper bound HANSE_ROWS_MAX), [1] = 1, then metrics of the incoming model
  *   evaluation: [0] 0, [1] = 1, then metrics */

@@ -11,7 +11,7 @@
 #define HANSE_CHUNK_LEN ((size_t)1 << 20)       /* bytes of a chunk; the last may be shorter */
 #define HANSE_PAYLOAD_MAX (HANSE_CHUNK_LEN + 16) /* a sealed chunk has its tag behind it */
 #define HANSE_CHUNK_HEAD_MAX 64                 /* bytes of a CHUNK message before its payload */
-#define HANSE_MESSAGE_MAX ((size_t)5 << 19)     /* bytes of any message; each kind has a lower bound of its own */
+#define HANSE_MESSAGE_MAX ((size_t)9 << 20)     /* bytes of any message; each kind has a lower bound of its own */
 #define HANSE_CODE_MAX 16                       /* characters of a code: hanse_rc_name() */
 #define HANSE_REASON_MAX 256                    /* bytes of a reason */
 
@@ -34,6 +34,17 @@ typedef enum hanse_kind {
     HANSE_RESULT,
     HANSE_ERROR,
     HANSE_BYE,
+    HANSE_EPOCH,
+    HANSE_PEERS,
+    HANSE_TICKET,
+    HANSE_MASKS,
+    HANSE_MASKED_UPLOAD,
+    HANSE_CUT,
+    HANSE_CUTSIG,
+    HANSE_SHARES,
+    HANSE_ASK_DEAD,
+    HANSE_DEAD,
+    HANSE_ABORT,
     HANSE_KINDS_END,
 } hanse_kind;
 
@@ -104,7 +115,7 @@ typedef struct hanse_msg_chunk {
     hanse_bytes payload; /* 1..HANSE_PAYLOAD_MAX; in a head alone: data NULL, len the bytes to come */
 } hanse_msg_chunk;
 
-/* UPLOAD, RECEIPT and RESULT: a signed object and its signature. */
+/* UPLOAD, RECEIPT, RESULT, EPOCH, MASKED_UPLOAD and DEAD: a signed object and its signature. */
 typedef struct hanse_msg_signed {
     hanse_bytes object, sig;
 } hanse_msg_signed;
@@ -130,6 +141,53 @@ typedef struct hanse_msg_bye {
     hanse_bytes reason; /* str */
 } hanse_msg_bye;
 
+/* Messages of masked rounds. Lists are one bin each: hanse_signed_list_encode(). */
+typedef struct hanse_msg_peers {
+    uint8_t run[16];
+    uint64_t slot;   /* the run's next: tickets are wanted from it on */
+    hanse_bytes epochs; /* list: each member's newest statement, in roster order; empty entries where there is none */
+} hanse_msg_peers;
+
+typedef struct hanse_msg_ticket {
+    hanse_bytes ticket, sig; /* signed object */
+    hanse_bytes shares;      /* sealed, one a member in roster order */
+} hanse_msg_ticket;
+
+typedef struct hanse_msg_masks {
+    hanse_bytes spec, sig; /* signed object */
+    hanse_bytes tickets;   /* list, in roster order; empty entries: none */
+    hanse_bytes shares;    /* of those tickets, sealed to the receiver; zeros where there is no ticket */
+} hanse_msg_masks;
+
+typedef struct hanse_msg_cut {
+    hanse_bytes cut, sig;   /* signed object */
+    hanse_bytes uploads;    /* list: headers in roster order; empty entries outside the cut */
+    hanse_bytes signatures; /* list: cut signatures of the holders; an empty list asks for one */
+} hanse_msg_cut;
+
+typedef struct hanse_msg_cutsig {
+    uint8_t run[16];
+    uint64_t slot;
+    hanse_bytes object, sig;
+} hanse_msg_cutsig;
+
+typedef struct hanse_msg_shares {
+    uint8_t run[16];
+    uint64_t slot;
+    hanse_bytes sealed; /* a holder's answer, to the coordinator's key of this run */
+} hanse_msg_shares;
+
+typedef struct hanse_msg_ask_dead {
+    uint8_t run[16];
+    uint64_t slot;
+} hanse_msg_ask_dead;
+
+typedef struct hanse_msg_abort {
+    uint8_t run[16];
+    uint64_t slot;
+    hanse_bytes deads; /* list */
+} hanse_msg_abort;
+
 typedef struct hanse_message {
     hanse_kind kind;
     union {
@@ -151,6 +209,17 @@ typedef struct hanse_message {
         hanse_msg_signed result;
         hanse_msg_error error;
         hanse_msg_bye bye;
+        hanse_msg_signed epoch;
+        hanse_msg_peers peers;
+        hanse_msg_ticket ticket;
+        hanse_msg_masks masks;
+        hanse_msg_signed masked_upload;
+        hanse_msg_cut cut;
+        hanse_msg_cutsig cutsig;
+        hanse_msg_shares shares;
+        hanse_msg_ask_dead ask_dead;
+        hanse_msg_signed dead;
+        hanse_msg_abort abort;
     };
 } hanse_message;
 

@@ -21,8 +21,9 @@
 #define HANSE_ROSTER_URI_MAX 399      /* characters of urn:hanse:<organisation>:<site> */
 #define HANSE_CERT_DER_MAX 4096       /* bytes of a certificate in a roster */
 #define HANSE_ROSTER_MAX ((size_t)1 << 20)
-#define HANSE_RESULT_MAX ((size_t)256 << 10) /* 64 classes: 96 KiB of metrics; 1024 participants: 32 KiB */
+#define HANSE_RESULT_MAX ((size_t)264 << 10) /* metrics, masking, and 32 KiB of 1024 participants */
 #define HANSE_METRICS_MAX ((size_t)128 << 10) /* bytes of a result's metrics */
+#define HANSE_MASKING_MAX ((size_t)100 << 10) /* bytes of a result's masking: 24 a tensor */
 #define HANSE_MODEL_SIZE_MAX ((uint64_t)1 << 40) /* bytes of a model file */
 
 typedef struct hanse_offer {
@@ -104,6 +105,7 @@ typedef struct hanse_result {
     uint8_t statistics_root[32];
     uint8_t metrics_of[32]; /* root of the model that `metrics` describes; zeros without metrics */
     hanse_bytes metrics;    /* u64 words, little-endian (hanse_metrics_encode); borrowed */
+    hanse_bytes masking;    /* where a masked run stands (hanse_masking_state_encode); empty in sealed ones; borrowed */
     uint8_t (*participants)[32]; /* [participants_count] site ids, ascending; owned after decode */
     size_t participants_count;
     uint8_t state; /* hanse_run_state */
@@ -140,7 +142,7 @@ HANSE_MUST_CHECK hanse_rc hanse_receipt_encode(hanse_buf *out, const hanse_recei
 HANSE_MUST_CHECK hanse_rc hanse_receipt_decode(hanse_receipt *out, hanse_bytes in, hanse_err *err);
 
 HANSE_MUST_CHECK hanse_rc hanse_result_encode(hanse_buf *out, const hanse_result *result, hanse_err *err);
-HANSE_MUST_CHECK hanse_rc hanse_result_decode(hanse_result *out, hanse_bytes in, hanse_err *err); /* metrics borrow from `in` */
+HANSE_MUST_CHECK hanse_rc hanse_result_decode(hanse_result *out, hanse_bytes in, hanse_err *err); /* metrics and masking borrow from `in` */
 void hanse_result_clear(hanse_result *result); /* NULL and half-built allowed */
 
 /* SHA-256 of an object's bytes: spec_hash, upload_hash, previous. */

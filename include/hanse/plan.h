@@ -50,7 +50,11 @@ typedef enum hanse_model_kind {
 } hanse_model_kind;
 typedef enum hanse_optimiser { HANSE_OPTIMISER_SGD, HANSE_OPTIMISER_ADAM } hanse_optimiser;
 typedef enum hanse_schedule { HANSE_SCHEDULE_CONTINUOUS, HANSE_SCHEDULE_ON_DEMAND } hanse_schedule;
-typedef enum hanse_privacy { HANSE_PRIVACY_SEALED } hanse_privacy;
+typedef enum hanse_privacy {
+    HANSE_PRIVACY_MASKED, /* the coordinator learns sums only: hanse/masking.h */
+    HANSE_PRIVACY_SEALED, /* encrypted to the coordinator, which can read each contribution */
+} hanse_privacy;
+typedef enum hanse_contacts { HANSE_CONTACTS_ONLINE, HANSE_CONTACTS_CRON } hanse_contacts; /* as hanse_secagg_profile */
 typedef enum hanse_metric { HANSE_METRIC_NONE, HANSE_METRIC_ACCURACY, HANSE_METRIC_AUC, HANSE_METRIC_LOSS } hanse_metric;
 
 typedef struct hanse_plan {
@@ -99,10 +103,22 @@ typedef struct hanse_plan {
         hanse_schedule schedule;
     } rounds;
 
-    hanse_privacy privacy;
+    struct {
+        hanse_privacy privacy;
+        hanse_contacts profile;
+        double precision;     /* of the mean, in clips: root mean square rounding error when all take part */
+        uint64_t bits;        /* of a ring word; 0: what `precision` needs */
+        double clip_floor, clip_ceiling; /* the clip of each tensor moves between them */
+        uint64_t collusion;   /* colluding sites to hold out against; 0: the floor */
+        uint64_t survivors_min; /* sites a sum must be made of; 0: the floor */
+        uint64_t ticket_life_ms; /* L */
+        bool allow_two, trusted_coordinator;
+    } aggregation;
     hanse_metric best_by; /* HANSE_METRIC_NONE: the last round counts as best */
 } hanse_plan;
 
+/* Does a run begin with a statistics round? Where sites scale by sums over all of them, and where masked weights need a total. */
+bool hanse_plan_has_statistics(const hanse_plan *plan);
 /* Columns after encoding: D of the model's input. */
 size_t hanse_plan_input_dim(const hanse_plan *plan);
 

@@ -36,7 +36,7 @@ typedef struct hanse_secagg_site_config {
 } hanse_secagg_site_config;
 
 typedef enum hanse_secagg_event_kind {
-    HANSE_SECAGG_EV_EPOCH,   /* begin an own epoch: epoch, seed (of its key), from_ms, until_ms */
+    HANSE_SECAGG_EV_EPOCH,   /* begin an own epoch: epoch, seed (of its key), from_ms, until_ms; epoch 0: state the newest again */
     HANSE_SECAGG_EV_PEER,    /* another member's epoch statement: object */
     HANSE_SECAGG_EV_TICKET,  /* leave a ticket: slot, newest_slot, until_ms (expiry), seed */
     HANSE_SECAGG_EV_SPEC,    /* object, tickets, shares; to take part: take_part, model_root, weight */
@@ -101,6 +101,8 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_site_new(hanse_secagg_site **out, const h
 /* One stored record, in any order; of other runs too, for the limit of one attempt a base model. Errors: CORRUPT, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_bytes value, hanse_err *err);
 void hanse_secagg_site_free(hanse_secagg_site *site); /* NULL allowed; wipes */
+/* not_after of the newest own epoch whose secret is here [wall ms]; 0: none. */
+uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site);
 
 /* Errors: the reasons of secagg.h; USAGE, NOMEM (then the object is unchanged as far as it is durable: load again). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event,

@@ -102,7 +102,7 @@ hanse_rc hanse_site_policy_check(const hanse_site_policy *policy, const hanse_si
                                  hanse_err *err)
 {
     char hex[65];
-    bool sealed = offer->plan->privacy == HANSE_PRIVACY_SEALED;
+    bool sealed = offer->plan->aggregation.privacy == HANSE_PRIVACY_SEALED;
     bool agreed = consent->has_acceptance || (policy->accept_any && !sealed);
 
     if (sealed && !policy->allow_sealed)

@@ -40,7 +40,7 @@ objects = {
     + u64(808) + u64(219944) + raw(0x50, 32),
     "receipt": raw(9, 32) + raw(0x10, 32) + raw(0x60, 32) + u64(1764000000001),
     "result": raw(1, 16) + u64(7) + u32(2) + u64(9) + u8(1) + u8(0) + var("gut \u2265 2".encode()) + raw(0x70, 32) + u64(220456)
-    + raw(6, 32) + raw(4, 32) + var(struct.pack("<QQ", 1, 1 << 40)) + u32(2) + raw(0x10, 32) + raw(0x20, 32) + u8(1) + u64(6)
+    + raw(6, 32) + raw(4, 32) + var(struct.pack("<QQ", 1, 1 << 40)) + var(b"masking") + u32(2) + raw(0x10, 32) + raw(0x20, 32) + u8(1) + u64(6)
     + raw(0x71, 32),
 }
 

@@ -21,7 +21,7 @@ static const char plan_text[] = "hanse: 1\n"
                                 "model: {kind: softmax}\n"
                                 "train: {rate: 0.1, epochs: 1}\n"
                                 "rounds: {count: 2, min_sites: 2}\n"
-                                "privacy: sealed\n";
+                                "aggregation: {privacy: sealed}\n";
 
 static void join(hanse_path out, const char *dir, const char *name)
 {
@@ -347,7 +347,7 @@ static void rounds_without_a_service(void **state)
 
     expect(*state, 0, INIT " --listen 127.0.0.1:0");
     snprintf(plan, sizeof plan, "%s", plan_text);
-    snprintf(strstr(plan, "min_sites"), 64, "min_sites: 1, deadline: 1s}\nprivacy: sealed\n");
+    snprintf(strstr(plan, "min_sites"), 64, "min_sites: 1, deadline: 1s}\naggregation: {privacy: sealed}\n");
     write_text(*state, "plan.yaml", plan);
     enrol(*state, "visby", 1);
     expect(*state, 0, "submit @plan.yaml --dir @c");

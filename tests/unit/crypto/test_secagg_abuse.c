@@ -463,6 +463,37 @@ static void test_rollback(void **state)
     world_free(&w);
 }
 
+/* The newest epoch is stated again with the same bytes, also after a restart; peers are remembered by id, not by place. */
+static void test_epoch_again(void **state)
+{
+    hanse_secagg_event epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 7}, again = {.kind = HANSE_SECAGG_EV_EPOCH};
+    hanse_buf first = HANSE_BUF_EMPTY;
+    world w, other;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 21);
+    epoch.from_ms = w.now_ms;
+    epoch.until_ms = w.now_ms + 86400000;
+    GOOD(world_step(&w, 2, &epoch));
+    assert_int_equal(hanse_secagg_site_epoch_until(w.sites[2].site), epoch.until_ms);
+    GOOD(hanse_buf_append(&first, w.sites[2].value.data, w.sites[2].value.len, &w.err));
+    world_restart(&w, 2);
+    assert_int_equal(hanse_secagg_site_epoch_until(w.sites[2].site), epoch.until_ms);
+    GOOD(world_step(&w, 2, &again));
+    assert_true(hanse_bytes_equal(hanse_buf_bytes(&first), hanse_buf_bytes(&w.sites[2].value)));
+    hanse_buf_clear(&first);
+    /* what was stored in a run with other members says nothing about those of this one */
+    world_new(&other, 4, HANSE_SECAGG_CRON, 22);
+    for (size_t k = 0; k < w.sites[2].store_count; k++)
+        if (w.sites[2].store[k].key.data[0] == 'P' && w.sites[2].store[k].value.len > 0)
+            GOOD(hanse_secagg_site_load(other.sites[1].site, hanse_buf_bytes(&w.sites[2].store[k].key), hanse_buf_bytes(&w.sites[2].store[k].value), &w.err));
+    world_round_new(&other, 1, NULL);
+    GOOD(world_leave(&other, 1, 1));
+    GOOD(world_leave(&other, 0, 1));
+    world_free(&other);
+    world_free(&w);
+}
+
 static void test_epoch_ends(void **state)
 {
     hanse_secagg_event tick = {.kind = HANSE_SECAGG_EV_TICK};
@@ -560,7 +591,7 @@ int main(void)
         cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
-        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends),
+        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
         cmocka_unit_test(test_same_bytes_only), cmocka_unit_test(test_no_memory)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

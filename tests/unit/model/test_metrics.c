@@ -193,8 +193,10 @@ static void test_many_classes(void **state)
 static void test_aux_words(void **state)
 {
     (void)state;
-    const hanse_plan plan = {.data = {.format = HANSE_DATA_IDX, .rows = 28, .cols = 28, .classes_count = 10}};
+    hanse_plan plan = {.scaling = HANSE_SCALING_FEDERATED, .data = {.format = HANSE_DATA_IDX, .rows = 28, .cols = 28, .classes_count = 10}};
     assert_int_equal(hanse_aux_words(&plan, 0), 2 + 3 * 784);
+    plan.scaling = HANSE_SCALING_NONE; /* then only the rows are counted, for masked weights */
+    assert_int_equal(hanse_aux_words(&plan, 0), 2);
     assert_int_equal(hanse_aux_words(&plan, 1), 2 + hanse_metrics_words(10));
     assert_int_equal(hanse_aux_words(&plan, 2), 2 + hanse_metrics_words(10));
 }

@@ -23,20 +23,20 @@ static const char csv_plan[] = "hanse: 1\n"
                                "model: {kind: logistic}\n"
                                "train: {rate: 0.1, steps: 10}\n"
                                "rounds: {count: 2, min_sites: 2, max_sites: 3}\n"
-                               "privacy: sealed\n";
+                               "aggregation: {privacy: sealed}\n";
 static const char idx_plan[] = "hanse: 1\n"
                                "name: test\n"
                                "data: {name: d, format: idx, rows: 4, cols: 5, classes: 3}\n"
                                "model: {kind: mlp, hidden: [6, 7]}\n"
                                "train: {optimiser: adam, rate: 0.1, epochs: 1}\n"
                                "rounds: {count: 2, min_sites: 2}\n"
-                               "privacy: sealed\n";
+                               "aggregation: {privacy: sealed}\n";
 static const char none_plan[] = "hanse: 1\n"
                                 "name: test\n"
                                 "data: {name: d, format: none}\n"
                                 "model: {kind: identity, parameters: 5}\n"
                                 "rounds: {count: 2, min_sites: 1}\n"
-                                "privacy: sealed\n";
+                                "aggregation: {privacy: sealed}\n";
 
 static const struct bad {
     const char *plan, *from, *to;
@@ -50,8 +50,12 @@ static const struct bad {
     {csv_plan, "name: test", "name: test\nname: again", "p.yaml:3: name:", "said twice"},
     {csv_plan, "format: csv", "format: xml", "p.yaml:5: data.format:", "one of none, csv, idx"},
     {csv_plan, "  format: csv\n", "", "p.yaml:4: data.format:", "missing"},
-    {csv_plan, "privacy: sealed\n", "", "privacy:", "missing; allowed: one of sealed"},
-    {csv_plan, "privacy: sealed", "privacy: none", "p.yaml:15: privacy:", "one of sealed"},
+    {csv_plan, "{privacy: sealed}", "{privacy: sealed, bits: 20}", "aggregation.bits", "no meaning with privacy: sealed"},
+    {csv_plan, "{privacy: sealed}", "{bits: 7}", "aggregation.bits", "8 to 40"},
+    {csv_plan, "{privacy: sealed}", "{bits: 20, precision: 1e-6}", "aggregation.bits", "either bits or precision"},
+    {csv_plan, "{privacy: sealed}", "{clip: {floor: 1, ceiling: 300}}", "aggregation.clip", "256"},
+    {csv_plan, "{privacy: sealed}", "{trusted_coordinator: true, collusion: 1}", "aggregation.trusted_coordinator", "leave one"},
+    {csv_plan, "privacy: sealed", "privacy: none", "p.yaml:15: aggregation.privacy:", "one of masked, sealed"},
     {csv_plan, "rate: 0.1", "rate: .nan", "p.yaml:13: train.rate:", "is no finite number"},
     {csv_plan, "rate: 0.1", "rate: 1e999", "p.yaml:13: train.rate:", "is no finite number"},
     {csv_plan, "rate: 0.1", "rate: 0", "p.yaml:13: train.rate:", "number 1e-09 .. 10"},
@@ -100,7 +104,7 @@ static const struct bad {
     {csv_plan, "name: test", "name: t\xffst", "p.yaml:2:", "not YAML in UTF-8"},
     {csv_plan, "name: test", "name: [test", "p.yaml:2: name:", "is a list"},
     {csv_plan, "name: test", "name: \"test", "name:", "not YAML"},
-    {csv_plan, "privacy: sealed\n", "privacy: sealed\n---\nhanse: 1\n", "p.yaml:16:", "one document only"},
+    {csv_plan, "aggregation: {privacy: sealed}\n", "aggregation: {privacy: sealed}\n---\nhanse: 1\n", "p.yaml:16:", "one document only"},
     {idx_plan, "rows: 4, ", "", "p.yaml:3: data.rows:", "missing; format: idx needs"},
     {idx_plan, "classes: 3", "classes: 3, columns: [a]", "p.yaml:3: data.columns:", "no meaning with format: idx"},
     {idx_plan, "rows: 4, cols: 5", "rows: 4096, cols: 4096", "p.yaml:3: data.rows:", "at most 1048576"},
@@ -108,10 +112,10 @@ static const struct bad {
     {idx_plan, "hidden: [6, 7]", "hidden: [1,1,1,1,1,1,1,1,1]", "p.yaml:4: model.hidden:", "too many items"},
     {idx_plan, "hidden: [6, 7]", "hidden: [65536, 65536, 65536, 65536]", "p.yaml:4: model:", "parameters; at most"},
     {idx_plan, ", hidden: [6, 7]", "", "p.yaml:4: model.hidden:", "missing; mlp needs"},
-    {idx_plan, "privacy: sealed", "privacy: sealed\nscaling: site", "p.yaml:8: scaling:", "divided by 255"},
+    {idx_plan, "aggregation: {privacy: sealed}", "aggregation: {privacy: sealed}\nscaling: site", "p.yaml:8: scaling:", "divided by 255"},
     {none_plan, "kind: identity, parameters: 5", "kind: softmax", "p.yaml:3: data.format:", "identity only"},
     {none_plan, ", parameters: 5", "", "p.yaml:4: model.parameters:", "missing; identity needs"},
-    {none_plan, "privacy: sealed", "privacy: sealed\nbest_by: loss", "p.yaml:7: best_by:", "no meaning with format: none"},
+    {none_plan, "aggregation: {privacy: sealed}", "aggregation: {privacy: sealed}\nbest_by: loss", "p.yaml:7: best_by:", "no meaning with format: none"},
     {none_plan, none_plan, "", "p.yaml:1:", "must be a map"},
     {none_plan, none_plan, "[1, 2]", "p.yaml:1:", "must be a map"},
 };

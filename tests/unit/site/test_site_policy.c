@@ -17,7 +17,7 @@
 #define NOW_MS ((uint64_t)NOW_S * 1000)
 
 static const char plan_text[] = "hanse: 1\nname: identity\ndata: {name: none, format: none}\nmodel: {kind: identity, parameters: 10}\n"
-                                "rounds: {count: 1, deadline: 5m, min_sites: 1}\nprivacy: sealed\n";
+                                "rounds: {count: 1, deadline: 5m, min_sites: 1}\naggregation: {privacy: sealed}\n";
 
 typedef struct world {
     hanse_key *ca_key, *coordinator_key, *site_key;

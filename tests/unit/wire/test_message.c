@@ -41,6 +41,17 @@ static hanse_message sample(hanse_kind kind)
     case HANSE_RESULT: m.result = (hanse_msg_signed){bin(400), bin(70)}; break;
     case HANSE_ERROR: m.error = (hanse_msg_error){code, text}; break;
     case HANSE_BYE: m.bye = (hanse_msg_bye){text}; break;
+    case HANSE_EPOCH: m.epoch = (hanse_msg_signed){bin(84), bin(64)}; break;
+    case HANSE_PEERS: m.peers = (hanse_msg_peers){{5}, 6, bin(700)}; break;
+    case HANSE_TICKET: m.ticket = (hanse_msg_ticket){bin(320), bin(64), bin(320)}; break;
+    case HANSE_MASKS: m.masks = (hanse_msg_masks){bin(700), bin(70), bin(1600), bin(320)}; break;
+    case HANSE_MASKED_UPLOAD: m.masked_upload = (hanse_msg_signed){bin(160), bin(64)}; break;
+    case HANSE_CUT: m.cut = (hanse_msg_cut){bin(93), bin(64), bin(900), bin(4)}; break;
+    case HANSE_CUTSIG: m.cutsig = (hanse_msg_cutsig){{5}, 6, bin(96), bin(64)}; break;
+    case HANSE_SHARES: m.shares = (hanse_msg_shares){{5}, 6, bin(400)}; break;
+    case HANSE_ASK_DEAD: m.ask_dead = (hanse_msg_ask_dead){{5}, 6}; break;
+    case HANSE_DEAD: m.dead = (hanse_msg_signed){bin(56), bin(64)}; break;
+    case HANSE_ABORT: m.abort = (hanse_msg_abort){{5}, 6, bin(500)}; break;
     case HANSE_KINDS_END: break;
     }
     return m;

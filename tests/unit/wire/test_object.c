@@ -115,7 +115,7 @@ static int make_samples(void **state)
     fill(participants[0], 0x10, 32);
     fill(participants[1], 0x20, 32);
     *result = (hanse_result){.round = 7, .attempt = 2, .slot = 9, .kind = HANSE_ROUND_TRAINING, .status = HANSE_ROUND_PUBLISHED,
-                             .reason = "gut \u2265 2", .model_size = 220456, .metrics = {metrics, 16}, .participants = participants,
+                             .reason = "gut \u2265 2", .model_size = 220456, .metrics = {metrics, 16}, .masking = {(const uint8_t *)"masking", 7}, .participants = participants,
                              .participants_count = 2, .state = HANSE_RUN_DONE, .best_round = 6};
     fill(result->run, 1, 16);
     fill(result->model_root, 0x70, 32);
@@ -396,10 +396,12 @@ static void test_bounds(void **state)
         {RESULT, "metrics of 12 bytes", 155, 4, 12},
         {RESULT, "metrics past the end", 155, 4, HANSE_METRICS_MAX},
         {RESULT, "metrics too long", 155, 4, HANSE_METRICS_MAX + 8},
-        {RESULT, "1024 participants", 175, 4, HANSE_SITES_MAX},
-        {RESULT, "4 G participants", 175, 4, UINT32_MAX},
-        {RESULT, "participants out of order", 179, 1, 0x21},
-        {RESULT, "state", 243, 1, 3},
+        {RESULT, "masking past the end", 175, 4, HANSE_MASKING_MAX},
+        {RESULT, "masking too long", 175, 4, HANSE_MASKING_MAX + 1},
+        {RESULT, "1024 participants", 186, 4, HANSE_SITES_MAX},
+        {RESULT, "4 G participants", 186, 4, UINT32_MAX},
+        {RESULT, "participants out of order", 190, 1, 0x21},
+        {RESULT, "state", 254, 1, 3},
     };
     (void)state;
 
@@ -434,6 +436,7 @@ static void test_encode_refuses(void **state)
     SPOILED(RESULT, samples[RESULT].result.status, 2);
     SPOILED(RESULT, samples[RESULT].result.reason[0], '\n');
     SPOILED(RESULT, samples[RESULT].result.metrics.len, 15);
+    SPOILED(RESULT, samples[RESULT].result.masking.len, HANSE_MASKING_MAX + 1);
     SPOILED(RESULT, samples[RESULT].result.participants_count, HANSE_SITES_MAX + 1);
     SPOILED(RESULT, participants[0][0], 0x21);
     hanse_buf_clear(&buf);
@@ -452,7 +455,8 @@ static void test_result_sizes(void **state)
         ids[i][1] = (uint8_t)i;
     }
     memset(result->reason, 'x', HANSE_REASON_MAX);
-    result->metrics = (hanse_bytes){words, sizeof words};
+    result->metrics = (hanse_bytes){words, sizeof words - 4096};
+    result->masking = (hanse_bytes){words, HANSE_MASKING_MAX - 2048};
     result->participants = ids;
     result->participants_count = HANSE_SITES_MAX;
     assert_int_equal(hanse_result_encode(&buf, result, NULL), HANSE_OK);
