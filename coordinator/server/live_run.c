@@ -1,6 +1,6 @@
-/* live_run.c - a run in memory: who is in it, what they send, and the actions of its round's machine (coordinator/round).
- * Opening and closing rounds is in round_edge.c. */
-#include "coordinator/server/server.h"
+/* live_run.c - a run in memory: loading it, who is in it, what is said to them. Contributions are in contribution.c, opening
+ * and closing rounds in round_edge.c, what masked runs have besides in masks.c. */
+#include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -96,6 +96,29 @@ static hanse_rc restore_parts(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+static hanse_rc reopen_spool(hanse_live_run *run, hanse_member *member, const hanse_store_contribution *part, hanse_err *err)
+{
+    hanse_spool_shape shape = {.slot = run->current.slot};
+    hanse_upload header;
+    hanse_rc rc;
+
+    if (run->masks != NULL) {
+        memcpy(shape.run, run->row.run_id, 16);
+        memcpy(shape.site_id, part->site_id, 32);
+        rc = hanse_masking_offsets(&shape.offsets, &shape.chunks, &run->masks->spec, err);
+    } else {
+        rc = hanse_upload_decode(&header, hanse_buf_bytes(&part->header), err);
+        if (rc == HANSE_OK)
+            rc = hanse_sealed_shape(&shape, &header, err);
+    }
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_spool_open(&member->spool, run->server->dir, &shape, hanse_buf_bytes(&part->header), hanse_buf_bytes(&part->header_sig), err);
+    if (rc == HANSE_OK && member->spool.held < shape.chunks)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is not whole: put a backup in its place", member->spool.path);
+    return rc;
+}
+
 static void restore_member(hanse_live_run *run, const hanse_store_contribution *part)
 {
     static const hanse_member_state states[] = {HANSE_MEMBER_ABSENT,   HANSE_MEMBER_VERIFYING, HANSE_MEMBER_REJECTED,
@@ -111,14 +134,27 @@ static void restore_member(hanse_live_run *run, const hanse_store_contribution *
     if (part->state != HANSE_STORE_PART_ACCEPTED)
         return;
     /* It was acknowledged: its bytes are on disk. They are opened once more, for what is kept in memory only. */
-    if (hanse_spool_open(&member->spool, run->server->dir, hanse_buf_bytes(&part->header), hanse_buf_bytes(&part->header_sig), &err) != HANSE_OK ||
+    if (reopen_spool(run, member, part, &err) != HANSE_OK ||
         hanse_buf_append(&member->receipt, part->receipt.data, part->receipt.len, &err) != HANSE_OK ||
         hanse_buf_append(&member->receipt_sig, part->receipt_sig.data, part->receipt_sig.len, &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_ERROR, "contribution_lost reason=%s", err.text);
         hanse_round_restore(&run->round, i, HANSE_MEMBER_REJECTED, 0);
         return;
     }
-    hanse_job_verify(run, i);
+    if (run->round.phase == HANSE_PHASE_CUT) /* masked, and fixed: see hanse_masks_resume() */
+        hanse_round_restore(&run->round, i, HANSE_MEMBER_ACCEPTED, part->weight);
+    else
+        hanse_job_verify(run, i);
+}
+
+hanse_rc hanse_live_run_round_init(hanse_live_run *run, uint64_t deadline_ms, uint8_t kind, hanse_err *err)
+{
+    size_t sites_min = run->plan->rounds.sites_min;
+
+    if (run->masks != NULL && run->masks->params.m > sites_min)
+        sites_min = run->masks->params.m;
+    return hanse_round_init(&run->round, run->roster.sites_count, sites_min, run->plan->rounds.sites_max, deadline_ms, kind != HANSE_ROUND_EVALUATION,
+                            err);
 }
 
 /* After a restart: go on in the same round with every contribution that was acknowledged. */
@@ -136,20 +172,22 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
         run->void_count = run->current.attempt + (run->current.state == HANSE_STORE_ROUND_VOID);
     if (run->current.state != HANSE_STORE_ROUND_OPEN) {
         hanse_store_round_clear(&run->current);
-        return HANSE_OK;
+        return run->masks != NULL ? hanse_masks_restore(run, err) : HANSE_OK;
     }
     rc = hanse_spec_decode(&run->spec, hanse_buf_bytes(&run->current.spec), err);
     if (rc == HANSE_OK)
-        rc = hanse_round_init(&run->round, run->roster.sites_count, run->plan->rounds.sites_min, run->plan->rounds.sites_max,
-                              run->current.deadline_ms, run->current.kind != HANSE_ROUND_EVALUATION, err);
+        rc = hanse_live_run_round_init(run, run->current.deadline_ms, run->current.kind, err);
     if (rc != HANSE_OK)
         return rc;
     run->round_open = true;
-    rc = hanse_store_contributions(run->server->store, run->row.run_id, run->current.round, run->current.attempt, &parts, &count, err);
+    if (run->masks != NULL)
+        rc = hanse_masks_restore(run, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_contributions(run->server->store, run->row.run_id, run->current.round, run->current.attempt, &parts, &count, err);
     for (size_t i = 0; rc == HANSE_OK && i < count; i++)
         restore_member(run, &parts[i]);
     hanse_store_contributions_free(parts, count);
-    return rc;
+    return rc == HANSE_OK && run->masks != NULL ? hanse_masks_resume(run, err) : rc;
 }
 
 /* Uploads of this run's earlier rounds that a crash left behind. */
@@ -203,6 +241,8 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         run->members[i].spool = HANSE_SPOOL_CLOSED;
     restore_progress(run);
     rc = load_last_result(run, err);
+    if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN && run->plan->aggregation.privacy == HANSE_PRIVACY_MASKED)
+        rc = hanse_masks_new(run, err);
     if (rc == HANSE_OK)
         rc = restore_parts(run, err);
     if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)
@@ -226,6 +266,7 @@ void hanse_live_run_free(hanse_live_run *run)
         hanse_buf_clear(&run->members[i].receipt);
         hanse_buf_clear(&run->members[i].receipt_sig);
     }
+    hanse_masks_free(run->masks);
     hanse_free(run->members);
     hanse_wipe(run->seal_key, sizeof run->seal_key);
     hanse_store_run_clear(&run->row);
@@ -308,21 +349,6 @@ void hanse_live_run_greet(hanse_live_run *run, hanse_session *session)
     hanse_session_send(session, &message);
 }
 
-static void send_refusal(hanse_live_run *run, size_t member, hanse_rc rc, const char *words)
-{
-    hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
-    hanse_message message = {.kind = HANSE_REJECT};
-
-    if (session == NULL)
-        return;
-    memcpy(message.reject.run, run->row.run_id, 16);
-    message.reject.round = run->current.round;
-    message.reject.attempt = run->current.attempt;
-    message.reject.code = hanse_bytes_str(hanse_rc_name(rc));
-    message.reject.reason = hanse_bytes_str(words);
-    hanse_session_send(session, &message);
-}
-
 void hanse_live_run_send_spec(hanse_live_run *run, size_t member)
 {
     hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
@@ -364,245 +390,12 @@ void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t m
     if (!answer->accepted)
         return;
     hanse_live_run_send_result(run, member);
+    if (run->masks != NULL) {
+        run->masks->members[member].told = false; /* its EPOCH follows */
+        hanse_masks_send(run, member);
+    }
     if (run->round_open && run->round.members[member] != HANSE_MEMBER_ACCEPTED && run->round.members[member] != HANSE_MEMBER_REJECTED &&
-        run->round.members[member] != HANSE_MEMBER_DECLINED)
+        run->round.members[member] != HANSE_MEMBER_DECLINED && run->round.phase == HANSE_PHASE_COLLECT)
         hanse_live_run_send_spec(run, member);
     hanse_live_run_tick(run, hanse_clock_wall_ms());
-}
-
-/* Does the header belong to this site, this round and this model? Its signature is what makes the site answer for it. */
-static hanse_rc check_header(const hanse_live_run *run, size_t member, const hanse_msg_signed *upload, const hanse_upload *header, hanse_err *err)
-{
-    const hanse_roster_site *site = &run->roster.sites[member];
-    uint64_t data_len = run->current.kind == HANSE_ROUND_TRAINING ? 4 * (uint64_t)run->layout.parameters : 0;
-    uint64_t aux_len = 8 * (uint64_t)hanse_aux_words(run->plan, run->current.kind);
-    hanse_cert *cert = NULL;
-    hanse_rc rc;
-
-    if (memcmp(header->site_id, site->id, 32) != 0)
-        return HANSE_FAIL(err, HANSE_E_AUTH, "the upload names another site than its connection");
-    if (header->round != run->current.round || header->attempt != run->current.attempt || header->slot != run->current.slot ||
-        memcmp(header->spec_hash, run->current.spec_hash, 32) != 0)
-        return HANSE_FAIL(err, HANSE_E_LATE, "the upload is for round %" PRIu64 " attempt %" PRIu32 ", open is round %" PRIu64 " attempt %" PRIu32,
-                          header->round, header->attempt, run->current.round, run->current.attempt);
-    if (memcmp(header->key_id, run->key_id, 32) != 0 || memcmp(header->plan_hash, run->row.plan_hash, 32) != 0 ||
-        memcmp(header->model_root, run->spec.model_root, 32) != 0)
-        return HANSE_FAIL(err, HANSE_E_AUTH, "the upload names another key, plan or model than the round's");
-    if (header->data_len != data_len || header->aux_len != aux_len)
-        return HANSE_FAIL(err, HANSE_E_SHAPE, "%" PRIu64 " + %" PRIu64 " bytes, this round takes %" PRIu64 " + %" PRIu64, header->aux_len,
-                          header->data_len, aux_len, data_len);
-    rc = hanse_cert_from_der(&cert, site->cert, err);
-    if (rc == HANSE_OK)
-        rc = hanse_verify_object(hanse_cert_key(cert), HANSE_UPLOAD_LABEL, upload->object, upload->sig, err);
-    hanse_cert_free(cert);
-    return rc;
-}
-
-/* What the uploads of open rounds take, or will take when they are whole; with `site_id` those of that site. */
-static uint64_t spooled_bytes(const hanse_server *server, const uint8_t *site_id)
-{
-    uint64_t bytes = 0;
-
-    for (const hanse_live_run *run = server->runs; run != NULL; run = run->next)
-        for (size_t i = 0; i < run->roster.sites_count; i++)
-            if (run->members[i].spool.fd >= 0 && (site_id == NULL || memcmp(run->roster.sites[i].id, site_id, 32) == 0))
-                bytes += hanse_spool_size(&run->members[i].spool.upload);
-    return bytes;
-}
-
-/* Is there room for one more upload of that site? */
-static hanse_rc check_quota(const hanse_server *server, const hanse_upload *header, hanse_err *err)
-{
-    uint64_t bytes = hanse_spool_size(header);
-
-    if (spooled_bytes(server, NULL) + bytes > server->config->limits.spool_bytes)
-        return HANSE_FAIL(err, HANSE_E_FULL, "the coordinator's spool is full (limits: spool): try again later");
-    if (spooled_bytes(server, header->site_id) + bytes > server->config->limits.spool_bytes_per_site)
-        return HANSE_FAIL(err, HANSE_E_FULL, "%" PRIu64 " bytes are more than this site's part of the spool has left (limits: spool_per_site)",
-                          bytes);
-    return HANSE_OK;
-}
-
-/* Names the round that the upload is for: the site may be at work on the next one already. */
-static void refuse_upload(hanse_session *session, const hanse_upload *header, hanse_rc rc, const char *words)
-{
-    hanse_message message = {.kind = HANSE_REJECT};
-
-    hanse_log(HANSE_LOG_WARN, "contribution_refused site=%s round=%" PRIu64 " code=%s reason=%s", session->name, header->round, hanse_rc_name(rc),
-              words);
-    memcpy(message.reject.run, header->run, 16);
-    message.reject.round = header->round;
-    message.reject.attempt = header->attempt;
-    message.reject.code = hanse_bytes_str(hanse_rc_name(rc));
-    message.reject.reason = hanse_bytes_str(words);
-    hanse_session_send(session, &message);
-}
-
-void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload)
-{
-    hanse_round_event event = {.kind = HANSE_ROUND_EV_UPLOAD, .now_ms = hanse_clock_wall_ms(), .member = member};
-    hanse_message resume = {.kind = HANSE_RESUME};
-    hanse_upload header = {0};
-    hanse_err err = {0};
-    hanse_rc rc = hanse_upload_decode(&header, upload->object, &err);
-
-    if (rc == HANSE_OK && !run->round_open)
-        rc = HANSE_FAIL(&err, HANSE_E_LATE, "that round is over");
-    if (rc == HANSE_OK)
-        rc = check_header(run, member, upload, &header, &err);
-    if (rc != HANSE_OK) {
-        refuse_upload(session, &header, rc, err.text);
-        return;
-    }
-    hanse_live_run_event(run, &event, &err);
-    if (!run->round_open || run->round.members[member] != HANSE_MEMBER_UPLOADING)
-        return;
-    hanse_spool_close(&run->members[member].spool);
-    rc = check_quota(run->server, &header, &err);
-    if (rc == HANSE_OK)
-        rc = hanse_spool_open(&run->members[member].spool, run->server->dir, upload->object, upload->sig, &err);
-    if (rc != HANSE_OK) { /* our trouble, not the contribution's: the site keeps it, comes back, and the round may still take it */
-        hanse_session_refuse(session, rc, err.text);
-        return;
-    }
-    session->up.run = run;
-    session->up.member = member;
-    session->up.slot = run->current.slot;
-    resume.resume.transfer = session->up.transfer = ++session->transfers;
-    resume.resume.chunks = run->members[member].spool.held;
-    hanse_session_send(session, &resume);
-    if (run->members[member].spool.held == run->members[member].spool.chunks)
-        hanse_live_run_complete(run, member);
-}
-
-void hanse_live_run_complete(hanse_live_run *run, size_t member)
-{
-    hanse_round_event event = {.kind = HANSE_ROUND_EV_COMPLETE, .now_ms = hanse_clock_wall_ms(), .member = member};
-
-    hanse_live_run_event(run, &event, NULL);
-}
-
-void hanse_live_run_decline(hanse_live_run *run, size_t member, const hanse_msg_refusal *decline)
-{
-    hanse_round_event event = {.kind = HANSE_ROUND_EV_DECLINE, .now_ms = hanse_clock_wall_ms(), .member = member};
-    hanse_err why = {0};
-    char code[HANSE_CODE_MAX + 1], reason[HANSE_REASON_MAX + 1];
-
-    if (!run->round_open || decline->round != run->current.round || decline->attempt != run->current.attempt)
-        return;
-    hanse_text_copy(code, sizeof code, decline->code);
-    hanse_text_copy(reason, sizeof reason, decline->reason);
-    (void)HANSE_FAIL(&why, hanse_rc_from_name(code), "%s", reason);
-    hanse_live_run_event(run, &event, &why);
-}
-
-/* ---- the machine's actions ---- */
-
-static hanse_rc put_contribution(hanse_live_run *run, size_t member, hanse_store_part state, hanse_rc code, const char *words, hanse_err *err)
-{
-    hanse_member *self = &run->members[member];
-    hanse_store_contribution part = {.round = run->current.round, .attempt = run->current.attempt, .state = state,
-                                     .weight = run->round.weights[member], .time_ms = hanse_clock_wall_ms()};
-
-    memcpy(part.run_id, run->row.run_id, 16);
-    memcpy(part.site_id, run->roster.sites[member].id, 32);
-    if (code != HANSE_OK)
-        (void)snprintf(part.code, sizeof part.code, "%s", hanse_rc_name(code));
-    (void)snprintf(part.reason, sizeof part.reason, "%s", words == NULL ? "" : words);
-    part.header = self->spool.header; /* borrowed for the call */
-    part.header_sig = self->spool.sig;
-    part.bytes = self->spool.fd >= 0 ? hanse_spool_size(&self->spool.upload) : 0;
-    part.receipt = self->receipt;
-    part.receipt_sig = self->receipt_sig;
-    return hanse_store_contribution_put(run->server->store, &part, err);
-}
-
-static hanse_rc make_receipt(hanse_live_run *run, size_t member, hanse_err *err)
-{
-    hanse_member *self = &run->members[member];
-    hanse_receipt receipt = {.time_ms = hanse_clock_wall_ms()};
-    uint8_t sig[HANSE_SIG_MAX];
-    size_t sig_len;
-    hanse_rc rc;
-
-    memcpy(receipt.spec_hash, run->current.spec_hash, 32);
-    memcpy(receipt.site_id, run->roster.sites[member].id, 32);
-    memcpy(receipt.upload_hash, self->spool.upload_hash, 32);
-    rc = hanse_receipt_encode(&self->receipt, &receipt, err);
-    if (rc == HANSE_OK)
-        rc = hanse_sign_object(run->server->sign_key, HANSE_RECEIPT_LABEL, hanse_buf_bytes(&self->receipt), sig, &sig_len, err);
-    return rc == HANSE_OK ? hanse_buf_append(&self->receipt_sig, sig, sig_len, err) : rc;
-}
-
-static void send_receipt(hanse_live_run *run, size_t member)
-{
-    hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
-    hanse_message message = {.kind = HANSE_RECEIPT};
-
-    if (session == NULL || run->members[member].receipt.len == 0)
-        return;
-    message.receipt.object = hanse_buf_bytes(&run->members[member].receipt);
-    message.receipt.sig = hanse_buf_bytes(&run->members[member].receipt_sig);
-    hanse_session_send(session, &message);
-}
-
-/* A receipt leaves only after bytes and decision are durable. */
-static void accept_contribution(hanse_live_run *run, size_t member)
-{
-    hanse_err err = {0};
-    hanse_rc rc = HANSE_OK;
-
-    if (run->members[member].receipt.len == 0) { /* else it was accepted before a restart */
-        rc = make_receipt(run, member, &err);
-        if (rc == HANSE_OK)
-            rc = put_contribution(run, member, HANSE_STORE_PART_ACCEPTED, HANSE_OK, NULL, &err);
-    }
-    if (rc != HANSE_OK) {
-        hanse_log(HANSE_LOG_ERROR, "contribution_not_kept run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
-        hanse_round_restore(&run->round, member, HANSE_MEMBER_ABSENT, 0); /* the site may try again */
-        hanse_buf_clear(&run->members[member].receipt);
-        hanse_buf_clear(&run->members[member].receipt_sig);
-        send_refusal(run, member, rc, "the coordinator could not store the contribution");
-        return;
-    }
-    run->members[member].took_part = true;
-    hanse_log(HANSE_LOG_INFO, "contribution_accepted run=%s round=%" PRIu64 " site=%s", run->row.name, run->current.round,
-              run->roster.sites[member].name);
-    send_receipt(run, member);
-}
-
-void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, hanse_err *why)
-{
-    size_t member = event->member;
-    hanse_member_state before = run->round.members[member], after;
-    hanse_round_actions actions = hanse_round_step(&run->round, event);
-    const char *words = actions.words != NULL ? actions.words : why != NULL ? why->text : "";
-    hanse_err err = {0};
-
-    after = run->round.members[member];
-    if (after != before && (after == HANSE_MEMBER_REJECTED || after == HANSE_MEMBER_DECLINED || after == HANSE_MEMBER_LATE)) {
-        hanse_store_part part = after == HANSE_MEMBER_REJECTED   ? HANSE_STORE_PART_REJECTED
-                                : after == HANSE_MEMBER_DECLINED ? HANSE_STORE_PART_DECLINED
-                                                                 : HANSE_STORE_PART_LATE;
-        hanse_rc code = after == HANSE_MEMBER_DECLINED ? (why != NULL ? why->rc : HANSE_E_FAILED) : actions.refusal;
-
-        hanse_log(HANSE_LOG_WARN, "contribution_%s run=%s round=%" PRIu64 " site=%s code=%s reason=%s", hanse_member_state_name(after),
-                  run->row.name, run->current.round, run->roster.sites[member].name, hanse_rc_name(code), words);
-        if (put_contribution(run, member, part, code, words, &err) != HANSE_OK)
-            hanse_log(HANSE_LOG_ERROR, "store reason=%s", err.text);
-    }
-    if (actions.set & HANSE_ROUND_DO_REFUSE)
-        send_refusal(run, member, actions.refusal, words);
-    if (actions.set & HANSE_ROUND_DO_VERIFY)
-        hanse_job_verify(run, member);
-    if (actions.set & HANSE_ROUND_DO_RECEIPT)
-        send_receipt(run, member);
-    if (actions.set & HANSE_ROUND_DO_ACCEPT)
-        accept_contribution(run, member);
-    if (actions.set & HANSE_ROUND_DO_FOLD)
-        hanse_live_run_cut(run);
-    if (actions.set & HANSE_ROUND_DO_PUBLISH)
-        hanse_live_run_close(run, true);
-    if (actions.set & HANSE_ROUND_DO_VOID)
-        hanse_live_run_close(run, false);
 }

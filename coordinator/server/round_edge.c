@@ -1,6 +1,6 @@
 /* round_edge.c - opens rounds when they are due, sums them at the cut, and publishes or voids them. */
 #include "coordinator/aggregate/mean.h"
-#include "coordinator/server/server.h"
+#include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -26,13 +26,15 @@ static size_t willing(const hanse_live_run *run)
 }
 
 /* On demand, a round opens when it is asked for. A continuous run opens the next one as soon as enough sites have said
- * that they take part; void rounds are spaced out. */
+ * that they take part; void rounds are spaced out. A masked round waits for tickets. */
 static bool is_due(const hanse_live_run *run, uint64_t now_ms)
 {
     hanse_round_kind kind;
     uint64_t round;
 
     if (run->row.state != HANSE_STORE_RUN_OPEN || run->round_open || run->server->stopping || !hanse_progress_next(&run->progress, &kind, &round))
+        return false;
+    if (run->masks != NULL && !hanse_masks_ready(run, now_ms))
         return false;
     if (run->requested)
         return true;
@@ -87,12 +89,15 @@ static hanse_rc open_round(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
     (void)hanse_progress_next(&run->progress, &kind, &row.round);
     row.kind = (uint8_t)kind;
     rc = make_spec(run, &row, &spec, now_ms, err);
+    if (rc == HANSE_OK && run->masks != NULL)
+        rc = hanse_masks_open(run, &row, &spec, err);
     if (rc == HANSE_OK)
-        rc = hanse_round_init(&run->round, run->roster.sites_count, run->plan->rounds.sites_min, run->plan->rounds.sites_max,
-                              row.deadline_ms, kind != HANSE_ROUND_EVALUATION, err);
+        rc = hanse_live_run_round_init(run, row.deadline_ms, row.kind, err);
     if (rc == HANSE_OK)
         rc = hanse_store_round_open(run->server->store, &row, err);
     if (rc != HANSE_OK) {
+        if (run->masks != NULL)
+            hanse_masks_drop(run);
         hanse_round_clear(&run->round);
         hanse_store_round_clear(&row);
         return rc;
@@ -102,17 +107,38 @@ static hanse_rc open_round(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
     run->row.next_slot = row.slot + 1;
     run->requested = false;
     run->round_open = true;
+    if (run->masks != NULL)
+        hanse_masks_opened(run);
     hanse_log(HANSE_LOG_INFO, "round_open run=%s round=%" PRIu64 " attempt=%" PRIu32 " slot=%" PRIu64, run->row.name, row.round, row.attempt,
               row.slot);
-    for (size_t i = 0; i < run->roster.sites_count; i++)
-        hanse_live_run_send_spec(run, i);
+    for (size_t i = 0; i < run->roster.sites_count; i++) {
+        if (run->masks != NULL)
+            hanse_masks_send(run, i);
+        if (run->masks == NULL || hanse_masks_takes_part(run, i))
+            hanse_live_run_send_spec(run, i);
+    }
     return HANSE_OK;
+}
+
+/* A command must not wait for tickets longer than for contributions. */
+static void give_up_waiting(hanse_live_run *run, uint64_t now_ms)
+{
+    hanse_server *server = run->server;
+
+    if (server->options->run_id == NULL || run->masks == NULL || run->round_open || !run->requested ||
+        now_ms < run->masks->since_ms + run->plan->rounds.deadline_ms || server->stopping)
+        return;
+    server->outcome = HANSE_FAIL(&server->outcome_err, HANSE_E_QUORUM, "only %zu of %zu sites have left a ticket for the round, %" PRIu32 " are needed",
+                                 run->masks->tickets_count, run->roster.sites_count, run->masks->params.m);
+    server->stopping = true;
 }
 
 void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
 {
     hanse_err err = {0};
 
+    if (run->masks != NULL)
+        hanse_masks_tick(run, now_ms);
     if (run->round_open && run->round.phase == HANSE_PHASE_COLLECT && now_ms >= run->round.deadline_ms) {
         hanse_round_event event = {.kind = HANSE_ROUND_EV_TICK, .now_ms = now_ms};
 
@@ -127,15 +153,22 @@ void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
             run->server->stopping = true;
         }
     }
+    give_up_waiting(run, now_ms);
 }
 
 uint64_t hanse_live_run_due(const hanse_live_run *run)
 {
+    uint64_t due = UINT64_MAX, masks = run->masks != NULL ? hanse_masks_due(run) : UINT64_MAX;
+
     if (run->row.state != HANSE_STORE_RUN_OPEN)
         return UINT64_MAX;
-    if (run->round_open)
-        return run->round.phase == HANSE_PHASE_COLLECT ? run->round.deadline_ms : UINT64_MAX;
-    return run->not_before_ms > 0 ? run->not_before_ms : UINT64_MAX;
+    if (run->round_open && run->round.phase == HANSE_PHASE_COLLECT)
+        due = run->round.deadline_ms;
+    else if (!run->round_open && run->not_before_ms > 0)
+        due = run->not_before_ms;
+    if (!run->round_open && run->masks != NULL && run->server->options->run_id != NULL)
+        masks = masks < run->masks->since_ms + run->plan->rounds.deadline_ms ? masks : run->masks->since_ms + run->plan->rounds.deadline_ms;
+    return due < masks ? due : masks;
 }
 
 /* ---- the sum ---- */
@@ -148,6 +181,8 @@ void hanse_live_run_cut(hanse_live_run *run)
               hanse_round_accepted(&run->round), run->roster.sites_count);
     if (hanse_round_accepted(&run->round) < run->round.sites_min) /* the last one could not be stored */
         hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_QUORUM, "too few contributions could be stored"), NULL, NULL, 0, &err);
+    else if (run->masks != NULL)
+        hanse_masks_cut(run);
     else if (run->current.kind == HANSE_ROUND_TRAINING)
         hanse_job_fold(run);
     else
@@ -160,6 +195,7 @@ void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[
 
     if (!run->round_open)
         return;
+    run->fold_rc = rc;
     if (rc != HANSE_OK) {
         (void)snprintf(run->fold_error, sizeof run->fold_error, "%.120s", err->text);
         hanse_log(HANSE_LOG_ERROR, "sum_failed run=%s round=%" PRIu64 " reason=%s", run->row.name, run->current.round, err->text);
@@ -199,21 +235,19 @@ static hanse_rc append_words(hanse_buf *out, const uint64_t *words, size_t count
 
 /* ---- publishing ---- */
 
-/* What the round says about the model before it, and the statistics it may have made. */
-static hanse_rc take_sums(hanse_live_run *run, hanse_store_round *row, hanse_progress *progress, hanse_buf *statistics, hanse_err *err)
+/* What the round says about the model before it, and the statistics it may have made: from the sums of the aux words. */
+static hanse_rc take_sums(hanse_live_run *run, hanse_store_round *row, hanse_progress *progress, const uint64_t *sum, hanse_buf *statistics,
+                          hanse_err *err)
 {
-    size_t words = hanse_aux_words(run->plan, row->kind);
-    uint64_t *sum = hanse_calloc(words, sizeof *sum);
+    const size_t words = hanse_aux_words(run->plan, row->kind);
     hanse_metrics metrics = {0};
-    hanse_rc rc = sum != NULL ? sum_aux(run, sum, words, err) : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sums");
+    hanse_rc rc;
 
-    if (rc != HANSE_OK)
-        goto done;
     row->weight = sum[0];
     if (row->kind == HANSE_ROUND_STATISTICS) {
         rc = append_words(statistics, sum, words, err);
         hanse_progress_published(progress, HANSE_ROUND_STATISTICS, row->round, NULL);
-        goto done;
+        return rc;
     }
     rc = append_words(&row->metrics, sum + 2, words - 2, err);
     if (rc == HANSE_OK && words > 2)
@@ -222,10 +256,35 @@ static hanse_rc take_sums(hanse_live_run *run, hanse_store_round *row, hanse_pro
         memcpy(row->metrics_of, row->model_before, 32);
         hanse_progress_published(progress, (hanse_round_kind)row->kind, row->round, words > 2 ? &metrics : NULL);
     }
-
-done:
     hanse_metrics_clear(&metrics);
+    return rc;
+}
+
+static hanse_rc take_sealed(hanse_live_run *run, hanse_store_round *row, hanse_progress *progress, hanse_buf *statistics, hanse_err *err)
+{
+    const size_t words = hanse_aux_words(run->plan, row->kind);
+    uint64_t *sum = hanse_calloc(words, sizeof *sum);
+    hanse_rc rc = sum != NULL ? sum_aux(run, sum, words, err) : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sums");
+
+    if (rc == HANSE_OK)
+        rc = take_sums(run, row, progress, sum, statistics, err);
     hanse_free(sum);
+    return rc;
+}
+
+/* `masking` gets the state that the result carries. */
+static hanse_rc take_masked(hanse_live_run *run, hanse_store_round *row, hanse_progress *progress, hanse_buf *statistics, hanse_buf *masking,
+                            hanse_err *err)
+{
+    hanse_masking_state next = HANSE_MASKING_STATE_EMPTY;
+    const uint64_t *plain = NULL;
+    hanse_rc rc = hanse_masks_sums(run, row->kind, &plain, &next, err);
+
+    if (rc == HANSE_OK)
+        rc = take_sums(run, row, progress, plain, statistics, err);
+    if (rc == HANSE_OK)
+        rc = hanse_masking_state_encode(masking, &next, err);
+    hanse_masking_state_clear(&next);
     return rc;
 }
 
@@ -234,7 +293,8 @@ static hanse_rc make_result(hanse_live_run *run, hanse_store_round *row, const h
 {
     hanse_result result = {.round = row->round, .attempt = row->attempt, .slot = row->slot, .kind = row->kind,
                            .status = row->state == HANSE_STORE_ROUND_PUBLISHED ? HANSE_ROUND_PUBLISHED : HANSE_ROUND_VOID,
-                           .model_size = next->model_size, .metrics = hanse_buf_bytes(&row->metrics), .best_round = next->best_round,
+                           .model_size = next->model_size, .metrics = hanse_buf_bytes(&row->metrics),
+                           .masking = hanse_buf_bytes(&next->masking), .best_round = next->best_round,
                            .state = next->state == HANSE_STORE_RUN_OPEN ? HANSE_RUN_GOES_ON
                                     : next->state == HANSE_STORE_RUN_DONE ? HANSE_RUN_DONE : HANSE_RUN_FAILED};
     hanse_rc rc = HANSE_OK;
@@ -284,11 +344,11 @@ static void clear_members(hanse_live_run *run)
     }
 }
 
-/* What the store writes: `next` shares the row's buffers but for statistics. */
+/* What the store writes: `next` shares the row's buffers but for statistics and masking. */
 static hanse_rc advance(hanse_live_run *run, hanse_store_round *row, hanse_store_run *next, hanse_progress *progress, hanse_buf *statistics,
-                        hanse_err *err)
+                        hanse_buf *masking, hanse_err *err)
 {
-    hanse_rc rc = take_sums(run, row, progress, statistics, err);
+    hanse_rc rc = run->masks != NULL ? take_masked(run, row, progress, statistics, masking, err) : take_sealed(run, row, progress, statistics, err);
     hanse_round_kind kind;
     uint64_t round;
 
@@ -296,6 +356,8 @@ static hanse_rc advance(hanse_live_run *run, hanse_store_round *row, hanse_store
         return rc;
     if (statistics->len > 0)
         next->statistics = *statistics;
+    if (masking->len > 0)
+        next->masking = *masking;
     if (row->kind == HANSE_ROUND_TRAINING) {
         next->model_round = row->round;
         next->model_size = run->new_size;
@@ -338,12 +400,19 @@ static void report_outcome(hanse_live_run *run, const hanse_store_round *row)
     server->stopping = true;
 }
 
+static hanse_rc void_code(const hanse_live_run *run)
+{
+    bool few = hanse_round_accepted(&run->round) < run->round.sites_min || run->fold_rc == HANSE_E_QUORUM;
+
+    return run->stop_reason[0] == '\0' && few ? HANSE_E_QUORUM : HANSE_E_FAILED;
+}
+
 void hanse_live_run_close(hanse_live_run *run, bool published)
 {
     hanse_store_round row = run->current;
     hanse_store_run next = run->row; /* borrows the buffers of the row */
     hanse_progress progress = run->progress;
-    hanse_buf statistics = HANSE_BUF_EMPTY;
+    hanse_buf statistics = HANSE_BUF_EMPTY, masking = HANSE_BUF_EMPTY;
     hanse_err err = {0};
     hanse_rc rc = HANSE_OK;
 
@@ -351,7 +420,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     row.closed_ms = hanse_clock_wall_ms();
     memcpy(row.model_after, run->row.model_root, 32);
     if (published)
-        rc = advance(run, &row, &next, &progress, &statistics, &err);
+        rc = advance(run, &row, &next, &progress, &statistics, &masking, &err);
     else
         (void)snprintf(row.reason, sizeof row.reason, "%s%s%s", run->round.reason, run->fold_error[0] != '\0' ? ": " : "", run->fold_error);
     run->fold_error[0] = '\0';
@@ -359,12 +428,14 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         hanse_log(HANSE_LOG_ERROR, "round_unusable run=%s reason=%s", run->row.name, err.text);
         (void)snprintf(row.reason, sizeof row.reason, "the sum is not usable: %.200s", err.text);
         hanse_buf_clear(&row.metrics);
+        hanse_buf_clear(&statistics);
+        hanse_buf_clear(&masking);
         row.state = HANSE_STORE_ROUND_VOID;
         next = run->row;
         progress = run->progress;
     }
     if (row.state == HANSE_STORE_ROUND_VOID)
-        row.code = run->stop_reason[0] == '\0' && hanse_round_accepted(&run->round) < run->round.sites_min ? HANSE_E_QUORUM : HANSE_E_FAILED;
+        row.code = void_code(run);
     if (run->stop_reason[0] != '\0') {
         next.state = HANSE_STORE_RUN_STOPPED;
         (void)snprintf(next.reason, sizeof next.reason, "%s", run->stop_reason);
@@ -380,11 +451,14 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         run->server->outcome_err = err;
         run->server->stopping = true;
         hanse_buf_clear(&statistics);
+        hanse_buf_clear(&masking);
         hanse_buf_clear(&row.metrics);
         hanse_buf_clear(&row.result);
         hanse_buf_clear(&row.result_sig);
         return;
     }
+    if (masking.len > 0)
+        hanse_buf_clear(&run->row.masking); /* `next` has the new one */
     run->row = next;
     run->progress = progress;
     if (row.kind == HANSE_ROUND_TRAINING && row.state == HANSE_STORE_ROUND_PUBLISHED) {
@@ -410,6 +484,8 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     if (run->row.state != HANSE_STORE_RUN_OPEN)
         hanse_live_run_forget_key(run);
     run->round_open = false;
+    if (run->masks != NULL)
+        hanse_masks_close(run, row.state == HANSE_STORE_ROUND_PUBLISHED);
     clear_members(run);
     hanse_round_clear(&run->round);
     hanse_store_round_clear(&row);

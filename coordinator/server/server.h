@@ -2,9 +2,12 @@
  *
  *   service.c   start, loop, stop; the control socket          edge_lws.c  libwebsockets and TLS
  *   peers.c     what one address may do                        session.c   one connection: messages in, messages and model chunks out
- *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what sites say
- *   round_edge.c opens and closes rounds                       sweep.c     leftovers, at the start
- *   jobs.c      what workers do: open contributions, sum them  spool.c     contributions on disk */
+ *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what is said to its sites
+ *   round_edge.c opens and closes rounds                       contribution.c what sites give to a round
+ *   jobs.c      what workers do: check contributions, sum them  spool.c     contributions on disk
+ *   sealed.c    contributions that the coordinator can read    masked.c    those that it cannot
+ *   masks.c     tickets and specs of masked rounds             unmasking.c from their cut to the answers
+ *   sweep.c     leftovers, at the start */
 #ifndef HANSE_COORDINATOR_SERVER_H
 #define HANSE_COORDINATOR_SERVER_H
 
@@ -19,6 +22,7 @@
 #include "hanse/identity.h"
 #include "hanse/inbox.h"
 #include "hanse/object.h"
+#include "hanse/safetensors.h"
 #include "hanse/sign.h"
 #include "hanse/tensor.h"
 
@@ -29,6 +33,7 @@ struct lws_vhost;
 typedef struct hanse_server hanse_server;
 typedef struct hanse_session hanse_session;
 typedef struct hanse_live_run hanse_live_run;
+typedef struct hanse_masks hanse_masks; /* masks.h */
 
 /* ---- a run in memory ---- */
 typedef struct hanse_member {
@@ -36,7 +41,7 @@ typedef struct hanse_member {
     unsigned changes;        /* of its answer, in the consortium's log */
     bool took_part;          /* has an accepted contribution: it will be told how the run ended */
     hanse_spool spool;       /* of this round's upload; closed (fd -1) when there is none */
-    uint64_t *aux;           /* [aux_words], opened; owned; NULL before */
+    uint64_t *aux;           /* [aux_words], opened; owned; NULL before, and in masked runs */
     hanse_buf receipt, receipt_sig;
 } hanse_member;
 
@@ -49,6 +54,7 @@ struct hanse_live_run {
     hanse_layout layout;
     hanse_progress progress;
     uint8_t seal_key[32], key_id[32];
+    hanse_masks *masks; /* NULL: a sealed run, or over */
     hanse_member *members; /* [roster.sites_count] */
 
     hanse_path model_path; /* the current model */
@@ -63,6 +69,7 @@ struct hanse_live_run {
     uint32_t void_count;    /* void rounds in a row */
     hanse_buf last_result, last_result_sig; /* empty before the first */
     bool folding;
+    hanse_rc fold_rc;
     char fold_error[128];  /* why the sum could not be made */
     char stop_reason[128]; /* an operator stops the run */
     uint8_t new_root[32]; /* of the model that was folded, until it is published */
@@ -180,6 +187,8 @@ void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);
 
 /* ---- live_run.c ---- */
 HANSE_MUST_CHECK hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err); /* also: those submitted since */
+/* run->round for a round of `kind`, with the quorum of the plan and of its masks. Errors: USAGE, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_live_run_round_init(hanse_live_run *run, uint64_t deadline_ms, uint8_t kind, hanse_err *err);
 /* The run is over: nothing sealed for it will be opened again. */
 void hanse_live_run_forget_key(hanse_live_run *run);
 void hanse_live_run_free(hanse_live_run *run);
@@ -188,19 +197,22 @@ hanse_live_run *hanse_live_run_find(hanse_server *server, const uint8_t run_id[1
 bool hanse_live_run_member(const hanse_live_run *run, const uint8_t site_id[32], size_t *member);
 void hanse_live_run_greet(hanse_live_run *run, hanse_session *session);  /* OFFER, after WELCOME */
 void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_answer *answer);
+void hanse_live_run_send_spec(hanse_live_run *run, size_t member);
+void hanse_live_run_send_result(hanse_live_run *run, size_t member);
+
+/* ---- contribution.c ---- */
 void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload);
+void hanse_live_run_masked_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload);
 void hanse_live_run_complete(hanse_live_run *run, size_t member); /* its last byte is spooled */
 void hanse_live_run_decline(hanse_live_run *run, size_t member, const hanse_msg_refusal *decline);
 void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, hanse_err *why); /* `why`: of INVALID and DECLINE */
-void hanse_live_run_send_spec(hanse_live_run *run, size_t member);
-void hanse_live_run_send_result(hanse_live_run *run, size_t member);
 
 /* ---- round_edge.c ---- */
 void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms); /* deadlines; opens what is due */
 void hanse_live_run_stop(hanse_live_run *run, const char *reason);
 /* Next time tick has something to do [wall ms]; UINT64_MAX: nothing planned. */
 uint64_t hanse_live_run_due(const hanse_live_run *run);
-void hanse_live_run_cut(hanse_live_run *run); /* the survivors are fixed: sum them */
+void hanse_live_run_cut(hanse_live_run *run); /* the survivors are fixed: sum them, or ask for what opens their sum */
 /* The sum is there (rc OK: root, digests and size of the new model; NULL and 0 where the round makes none), or cannot be made. */
 void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[32], hanse_buf *digests, uint64_t size, hanse_err *err);
 void hanse_live_run_close(hanse_live_run *run, bool published); /* publish, or void with the round's reason */
@@ -209,5 +221,20 @@ void hanse_live_run_close(hanse_live_run *run, bool published); /* publish, or v
 void hanse_job_verify(hanse_live_run *run, size_t member);
 void hanse_job_fold(hanse_live_run *run);
 HANSE_MUST_CHECK hanse_rc hanse_model_digests(hanse_buf *digests, uint64_t *size, const char *path, hanse_err *err);
+
+/* ---- sealed.c, masked.c: on a worker, but for the shape ---- */
+/* The chunks of an upload; shape->offsets is the caller's. Errors: NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_sealed_shape(hanse_spool_shape *out, const hanse_upload *header, hanse_err *err);
+/* Open all of it and check what can be checked: *aux [hanse_aux_words()] is the caller's. Errors: AUTH, WEIGHT, PROTOCOL, NONFINITE, IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_sealed_verify(const hanse_live_run *run, uint8_t kind, const hanse_spool *spool, const hanse_upload *header,
+                                              uint64_t **aux, hanse_err *err);
+/* The new model at `path`. */
+HANSE_MUST_CHECK hanse_rc hanse_sealed_fold(const hanse_live_run *run, const size_t *accepted, size_t accepted_count, const hanse_model_meta *meta,
+                                            const char *path, uint8_t root[32], hanse_err *err);
+/* Merkle root over the chunks as they came: all that can be checked of a masked upload. Errors: IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_masked_root(const hanse_spool *spool, uint8_t root[32], hanse_err *err);
+/* Sums of the aux words (run->masks->sums) and, of a training round, the new model. */
+HANSE_MUST_CHECK hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t accepted_count, const hanse_model_meta *meta,
+                                            const char *path, uint8_t root[32], hanse_err *err);
 
 #endif

@@ -2,7 +2,7 @@
 #include "coordinator/server/service.h"
 
 #include "coordinator/server/control.h"
-#include "coordinator/server/server.h"
+#include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/log.h"
@@ -223,6 +223,8 @@ static hanse_rc take_requests(hanse_server *server, hanse_err *err)
 
     if (rc == HANSE_OK && hanse_crl_number(server->crl) != crl_number)
         rc = hanse_edge_reload_crl(server, err);
+    for (hanse_live_run *run = server->runs; rc == HANSE_OK && hanse_crl_number(server->crl) != crl_number && run != NULL; run = run->next)
+        hanse_masks_refresh(run);
     if (rc == HANSE_OK)
         rc = hanse_live_runs_load(server, err);
     if (rc == HANSE_OK)

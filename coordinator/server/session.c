@@ -1,4 +1,4 @@
-#include "coordinator/server/server.h"
+#include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/log.h"
@@ -249,6 +249,66 @@ static hanse_rc on_upload(hanse_session *session, const hanse_msg_signed *upload
     return rc;
 }
 
+static hanse_rc on_masked_upload(hanse_session *session, const hanse_msg_signed *upload, hanse_err *err)
+{
+    hanse_secagg_upload header;
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc = hanse_secagg_upload_decode(&header, upload->object, err);
+
+    if (rc == HANSE_OK)
+        rc = find_run(session, header.run, false, &run, &member, err);
+    if (rc == HANSE_OK)
+        hanse_live_run_masked_upload(run, session, member, upload);
+    return rc;
+}
+
+static hanse_rc on_dead(hanse_session *session, const hanse_msg_signed *message, hanse_err *err)
+{
+    hanse_secagg_dead dead;
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc = hanse_secagg_dead_decode(&dead, message->object, err);
+
+    if (rc == HANSE_OK)
+        rc = find_run(session, dead.run, false, &run, &member, err);
+    if (rc == HANSE_OK && run->masks != NULL)
+        hanse_masks_dead(run, member, message, &dead);
+    return rc;
+}
+
+/* Messages of masked rounds. */
+static hanse_rc on_masks_message(hanse_session *session, const hanse_message *message, hanse_err *err)
+{
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc;
+
+    switch (message->kind) {
+    case HANSE_EPOCH:
+        hanse_masks_epoch(session, &message->epoch);
+        return HANSE_OK;
+    case HANSE_TICKET:
+        return hanse_masks_ticket(session, &message->ticket, err);
+    case HANSE_MASKED_UPLOAD:
+        return on_masked_upload(session, &message->masked_upload, err);
+    case HANSE_CUTSIG:
+        rc = find_run(session, message->cutsig.run, false, &run, &member, err);
+        if (rc == HANSE_OK)
+            hanse_masks_cutsig(run, member, &message->cutsig);
+        return rc;
+    case HANSE_SHARES:
+        rc = find_run(session, message->shares.run, false, &run, &member, err);
+        if (rc == HANSE_OK)
+            hanse_masks_shares(run, member, &message->shares);
+        return rc;
+    case HANSE_DEAD:
+        return on_dead(session, &message->dead, err);
+    default:
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
+    }
+}
+
 static hanse_rc on_site_message(hanse_session *session, const hanse_message *message, hanse_err *err)
 {
     hanse_live_run *run;
@@ -272,7 +332,7 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
             hanse_live_run_decline(run, member, &message->decline);
         return rc;
     default:
-        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
+        return on_masks_message(session, message, err);
     }
 }
 
@@ -369,7 +429,7 @@ static hanse_rc on_chunk_end(void *user, const hanse_msg_chunk *head, hanse_err 
     hanse_spool *spool = upload_spool(session);
 
     (void)err;
-    if (spool != NULL && head->index == spool->held && ++spool->held == spool->chunks)
+    if (spool != NULL && head->index == spool->held && ++spool->held == spool->shape.chunks)
         hanse_live_run_complete(session->up.run, session->up.member);
     return HANSE_OK;
 }

@@ -1,49 +1,54 @@
 #include "coordinator/server/spool.h"
 
+#include "hanse/digest.h"
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TAG_LEN 16
 #define HEADER_ROOM 8192 /* u32 lengths, header (<= 4 KiB), signature; chunks begin here, on a page */
 
-hanse_rc hanse_spool_path(hanse_path out, const char *dir, const hanse_upload *upload, hanse_err *err)
+static hanse_rc make_path(hanse_path out, const char *dir, const hanse_spool_shape *shape, hanse_err *err)
 {
     char run[33], site[65], name[160];
 
-    hanse_hex_encode(run, upload->run, sizeof upload->run);
-    hanse_hex_encode(site, upload->site_id, sizeof upload->site_id);
-    (void)snprintf(name, sizeof name, "spool/%s-%" PRIu64 "-%s", run, upload->slot, site);
+    hanse_hex_encode(run, shape->run, sizeof shape->run);
+    hanse_hex_encode(site, shape->site_id, sizeof shape->site_id);
+    (void)snprintf(name, sizeof name, "spool/%s-%" PRIu64 "-%s", run, shape->slot, site);
     return hanse_path_join(out, dir, name, err);
 }
 
 size_t hanse_spool_chunk_len(const hanse_spool *spool, uint64_t index)
 {
-    return hanse_upload_chunk_len(&spool->upload, index) + TAG_LEN;
+    return (size_t)(spool->shape.offsets[index + 1] - spool->shape.offsets[index]);
 }
 
-static uint64_t chunk_offset(const hanse_upload *upload, uint64_t index)
+uint64_t hanse_spool_shape_size(const hanse_spool_shape *shape)
 {
-    return HEADER_ROOM + (index == 0 ? 0 : upload->aux_len + TAG_LEN + (index - 1) * (HANSE_CHUNK_LEN + TAG_LEN));
+    return HEADER_ROOM + shape->offsets[shape->chunks];
 }
 
-uint64_t hanse_spool_size(const hanse_upload *upload)
+uint64_t hanse_spool_size(const hanse_spool *spool)
 {
-    return HEADER_ROOM + upload->aux_len + upload->data_len + TAG_LEN * hanse_upload_chunks(upload);
+    return spool->fd >= 0 ? hanse_spool_shape_size(&spool->shape) : 0;
 }
 
 /* How many whole chunks a file of `size` bytes holds. */
-static uint64_t chunks_held(const hanse_upload *upload, uint64_t size)
+static uint64_t chunks_held(const hanse_spool_shape *shape, uint64_t size)
 {
-    uint64_t chunks = hanse_upload_chunks(upload), held = 0;
+    uint64_t low = 0, high = shape->chunks; /* the largest i with offsets[i] <= size - HEADER_ROOM */
 
-    if (size >= hanse_spool_size(upload))
-        return chunks;
-    if (size >= chunk_offset(upload, 1))
-        held = 1 + (size - chunk_offset(upload, 1)) / (HANSE_CHUNK_LEN + TAG_LEN);
-    return held < chunks ? held : chunks - 1;
+    while (low < high) {
+        uint64_t middle = high - (high - low) / 2;
+
+        if (HEADER_ROOM + shape->offsets[middle] <= size)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
 }
 
 static hanse_rc write_header(const hanse_spool *spool, hanse_err *err)
@@ -66,33 +71,33 @@ static bool has_same_header(const hanse_spool *spool)
     return hanse_load_u32le(page) == spool->header.len && memcmp(page + 4, spool->header.data, spool->header.len) == 0;
 }
 
-hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, hanse_bytes header, hanse_bytes sig, hanse_err *err)
+hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header, hanse_bytes sig,
+                          hanse_err *err)
 {
     struct stat st;
-    hanse_rc rc;
+    hanse_rc rc = HANSE_OK;
 
     *spool = HANSE_SPOOL_CLOSED;
+    spool->shape = *shape;
     if (header.len + sig.len + 8 > HEADER_ROOM)
-        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "an upload header of %zu bytes", header.len);
-    rc = hanse_upload_decode(&spool->upload, header, err);
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "an upload header of %zu bytes", header.len);
     if (rc == HANSE_OK)
-        rc = hanse_object_hash(spool->upload_hash, header, err);
+        rc = hanse_sha256(spool->header_hash, header, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&spool->header, header.data, header.len, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&spool->sig, sig.data, sig.len, err);
     if (rc == HANSE_OK)
-        rc = hanse_spool_path(spool->path, dir, &spool->upload, err);
+        rc = make_path(spool->path, dir, shape, err);
     if (rc != HANSE_OK)
         goto done;
-    spool->chunks = hanse_upload_chunks(&spool->upload);
     spool->fd = open(spool->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (spool->fd < 0 || fstat(spool->fd, &st) != 0) {
         rc = HANSE_FAIL_ERRNO(err, "%s", spool->path);
         goto done;
     }
     if (has_same_header(spool)) {
-        spool->held = chunks_held(&spool->upload, (uint64_t)st.st_size);
+        spool->held = chunks_held(shape, (uint64_t)st.st_size);
     } else if (ftruncate(spool->fd, 0) != 0) {
         rc = HANSE_FAIL_ERRNO(err, "%s", spool->path);
     } else {
@@ -105,22 +110,46 @@ done:
     return rc;
 }
 
+hanse_rc hanse_spool_share(hanse_spool *out, const hanse_spool *spool, hanse_err *err)
+{
+    const size_t count = (size_t)spool->shape.chunks + 1;
+
+    *out = HANSE_SPOOL_CLOSED;
+    memcpy(out->path, spool->path, sizeof out->path);
+    memcpy(out->header_hash, spool->header_hash, sizeof out->header_hash);
+    out->shape = spool->shape;
+    out->held = spool->held;
+    out->shape.offsets = hanse_calloc(count, sizeof *out->shape.offsets);
+    if (out->shape.offsets == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the offsets of %zu chunks", count);
+    memcpy(out->shape.offsets, spool->shape.offsets, count * sizeof *out->shape.offsets);
+    out->fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 0);
+    if (out->fd >= 0)
+        return HANSE_OK;
+    hanse_spool_close(out);
+    return HANSE_FAIL_ERRNO(err, "%s", spool->path);
+}
+
 hanse_rc hanse_spool_put(hanse_spool *spool, uint64_t index, size_t offset, hanse_bytes piece, hanse_err *err)
 {
     bool whole = offset + piece.len == hanse_spool_chunk_len(spool, index);
-    hanse_rc rc = hanse_gather_put(&spool->gather, spool->fd, chunk_offset(&spool->upload, index) + offset, piece, spool->path, err);
+    hanse_rc rc = hanse_gather_put(&spool->gather, spool->fd, HEADER_ROOM + spool->shape.offsets[index] + offset, piece, spool->path, err);
 
     if (rc == HANSE_OK && whole)
         rc = hanse_gather_flush(&spool->gather, spool->fd, spool->path, err);
-    if (rc == HANSE_OK && whole && index + 1 == spool->chunks)
+    if (rc == HANSE_OK && whole && index + 1 == spool->shape.chunks)
         hanse_gather_clear(&spool->gather);
     return rc;
 }
 
+hanse_rc hanse_spool_read(const hanse_spool *spool, uint64_t at, uint8_t *out, size_t len, hanse_err *err)
+{
+    return hanse_fd_read_at(spool->fd, out, len, HEADER_ROOM + at, spool->path, err);
+}
+
 hanse_rc hanse_spool_get(const hanse_spool *spool, uint64_t index, uint8_t *out, hanse_err *err)
 {
-    return hanse_fd_read_at(spool->fd, out, hanse_spool_chunk_len(spool, index), chunk_offset(&spool->upload, index), spool->path,
-                            err);
+    return hanse_spool_read(spool, spool->shape.offsets[index], out, hanse_spool_chunk_len(spool, index), err);
 }
 
 hanse_rc hanse_spool_sync(const hanse_spool *spool, hanse_err *err)
@@ -138,6 +167,8 @@ void hanse_spool_close(hanse_spool *spool)
     hanse_gather_clear(&spool->gather);
     hanse_buf_clear(&spool->header);
     hanse_buf_clear(&spool->sig);
+    hanse_free(spool->shape.offsets);
+    spool->shape.offsets = NULL;
 }
 
 void hanse_spool_remove(hanse_spool *spool)

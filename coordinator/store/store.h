@@ -12,7 +12,7 @@
 #include "hanse/plan.h"
 
 #define HANSE_STORE_FILE "state.db"
-#define HANSE_STORE_SCHEMA 1     /* newest version this program knows */
+#define HANSE_STORE_SCHEMA 2     /* newest version this program knows */
 #define HANSE_STORE_URI_MAX 139 /* characters of urn:hanse:<organisation>:<site>, as in a roster */
 #define HANSE_STORE_SERIAL_MAX 40 /* hex digits of a certificate's serial number */
 #define HANSE_STORE_REASON_MAX 256
@@ -110,6 +110,7 @@ typedef struct hanse_store_run {
     uint64_t best_round;     /* 0: none yet */
     uint8_t best_root[32];
     double best_value;       /* NaN: none yet */
+    hanse_buf masking;       /* where a masked run stands (hanse_masking_state_encode); empty before its statistics round and in sealed runs */
     /* advanced by hanse_store_round_open() */
     uint64_t next_slot;
 } hanse_store_run;
@@ -140,6 +141,7 @@ typedef struct hanse_store_round {
     uint64_t slot;
     uint8_t kind; /* 0 statistics, 1 training, 2 evaluation */
     hanse_buf spec, spec_sig;
+    hanse_buf masks, masks_sig; /* signed object `secagg-spec` of a masked round; written by round_open, read by hanse_store_masks_get() */
     uint8_t spec_hash[32];
     uint8_t model_before[32];
     uint64_t opened_ms, deadline_ms;
@@ -200,6 +202,45 @@ HANSE_MUST_CHECK hanse_rc hanse_store_contribution_put(hanse_store *store, const
 HANSE_MUST_CHECK hanse_rc hanse_store_contributions(hanse_store *store, const uint8_t run_id[16], uint64_t round, uint32_t attempt,
                                                     hanse_store_contribution **out, size_t *count, hanse_err *err);
 void hanse_store_contributions_free(hanse_store_contribution *contributions, size_t count);
+
+/* ---- masked rounds ---- */
+typedef struct hanse_store_masks {
+    hanse_buf spec, spec_sig; /* signed object `secagg-spec` */
+    hanse_buf cut, cut_sig;   /* signed object; empty before the cut */
+    hanse_buf deads;          /* list of signed DEADs that abort the slot; empty: not aborted */
+    uint64_t slot;
+} hanse_store_masks;
+
+/* What members left: an epoch, a ticket with its sealed shares, or an answer (sealed, no signature). */
+typedef struct hanse_store_left {
+    uint8_t site_id[32];
+    hanse_buf object, sig, extra;
+} hanse_store_left;
+
+void hanse_store_masks_clear(hanse_store_masks *masks);
+void hanse_store_left_free(hanse_store_left *rows, size_t count);
+/* The newest epoch statement of a site: replaced. All of them, by site id. */
+HANSE_MUST_CHECK hanse_rc hanse_store_epoch_put(hanse_store *store, const uint8_t site_id[32], hanse_bytes object, hanse_bytes sig, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_store_epochs(hanse_store *store, hanse_store_left **out, size_t *count, hanse_err *err);
+/* A site's ticket for a slot: the first one stays. Those of a slot, by site id. */
+HANSE_MUST_CHECK hanse_rc hanse_store_ticket_put(hanse_store *store, const uint8_t run_id[16], uint64_t slot, const uint8_t site_id[32],
+                                                 hanse_bytes object, hanse_bytes sig, hanse_bytes shares, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_store_tickets(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_left **out, size_t *count,
+                                              hanse_err *err);
+/* Of a slot. Errors: NOTFOUND. `out` owned: hanse_store_masks_clear(). */
+HANSE_MUST_CHECK hanse_rc hanse_store_masks_get(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_masks *out, hanse_err *err);
+/* The cut is fixed: before anybody sees it. Errors: DUPLICATE (another one is there). */
+HANSE_MUST_CHECK hanse_rc hanse_store_cut_put(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_bytes cut, hanse_bytes sig,
+                                              hanse_err *err);
+/* The slot is aborted: enough members have declared it dead. */
+HANSE_MUST_CHECK hanse_rc hanse_store_deads_put(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_bytes deads, hanse_err *err);
+/* The aborted slots since the last published one, ascending: slot and deads only. `out` [count] owned: clear each, hanse_free. */
+HANSE_MUST_CHECK hanse_rc hanse_store_aborted(hanse_store *store, const uint8_t run_id[16], hanse_store_masks **out, size_t *count, hanse_err *err);
+/* A holder's answer to the cut. */
+HANSE_MUST_CHECK hanse_rc hanse_store_answer_put(hanse_store *store, const uint8_t run_id[16], uint64_t slot, const uint8_t site_id[32],
+                                                 hanse_bytes sealed, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_store_answers(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_left **out, size_t *count,
+                                              hanse_err *err);
 
 /* ---- the run's log, and what commands ask of the service ---- */
 typedef struct hanse_store_event {

@@ -77,8 +77,8 @@ hanse_rc hanse_store_restored(hanse_store *store, uint64_t now_ms, size_t *voide
         hanse_query_bind_int(&query, HANSE_STORE_SLOTS_SKIPPED);
         rc = hanse_query_run(&query);
     }
-    if (rc == HANSE_OK)
-        rc = hanse_query_exec(store, "DELETE FROM request", err);
+    if (rc == HANSE_OK) /* tickets are for slots that are skipped */
+        rc = hanse_query_exec(store, "DELETE FROM request; DELETE FROM ticket; DELETE FROM answer", err);
     if (rc == HANSE_OK)
         rc = hanse_store_event_add(store, NULL, now_ms, err, "restored from a backup, open rounds made void: %zu", *voided);
     return hanse_store_end(store, rc, err);

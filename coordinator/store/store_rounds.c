@@ -26,6 +26,8 @@ void hanse_store_round_clear(hanse_store_round *round)
 {
     hanse_buf_clear(&round->spec);
     hanse_buf_clear(&round->spec_sig);
+    hanse_buf_clear(&round->masks);
+    hanse_buf_clear(&round->masks_sig);
     hanse_buf_clear(&round->metrics);
     hanse_buf_clear(&round->result);
     hanse_buf_clear(&round->result_sig);
@@ -60,6 +62,18 @@ static hanse_rc insert_round(hanse_store *store, const hanse_store_round *round,
     return hanse_query_run(&query);
 }
 
+static hanse_rc insert_masks(hanse_store *store, const hanse_store_round *round, hanse_err *err)
+{
+    hanse_query query =
+        hanse_query_begin(store, "INSERT INTO masks(run_id, slot, spec, spec_sig, cut, cut_sig, deads) VALUES(?, ?, ?, ?, x'', x'', x'')", err);
+
+    hanse_query_bind_blob(&query, round->run_id, 16);
+    hanse_query_bind_int(&query, round->slot);
+    hanse_query_bind_buf(&query, &round->masks);
+    hanse_query_bind_buf(&query, &round->masks_sig);
+    return hanse_query_run(&query);
+}
+
 hanse_rc hanse_store_round_open(hanse_store *store, const hanse_store_round *round, hanse_err *err)
 {
     static const char *const kinds[] = {"statistics", "training", "evaluation"};
@@ -77,6 +91,8 @@ hanse_rc hanse_store_round_open(hanse_store *store, const hanse_store_round *rou
         rc = HANSE_FAIL(err, HANSE_E_DUPLICATE, "slot %" PRIu64 " was used before, or the run is not open", round->slot);
     if (rc == HANSE_OK)
         rc = insert_round(store, round, err);
+    if (rc == HANSE_OK && round->masks.len > 0)
+        rc = insert_masks(store, round, err);
     if (rc == HANSE_OK) {
         query = hanse_query_begin(store, "DELETE FROM request WHERE kind = ? AND run_id = ?", err);
         hanse_query_bind_int(&query, HANSE_STORE_ASK_ROUND);

@@ -6,7 +6,7 @@
 #define RUN_PLAIN \
     "run_id, name, plan_hash, roster_hash, initial_root, token, created_ms, state, reason, rounds_done, evaluated, model_round," \
     " model_root, model_size, previous, best_round, best_root, best_value, next_slot"
-#define RUN_BLOBS "plan, roster, roster_sig, offer, offer_sig, statistics"
+#define RUN_BLOBS "plan, roster, roster_sig, offer, offer_sig, statistics, masking"
 
 const char *hanse_store_run_state_name(hanse_store_run_state state)
 {
@@ -23,6 +23,7 @@ void hanse_store_run_clear(hanse_store_run *run)
     hanse_buf_clear(&run->offer);
     hanse_buf_clear(&run->offer_sig);
     hanse_buf_clear(&run->statistics);
+    hanse_buf_clear(&run->masking);
     *run = (hanse_store_run){0};
 }
 
@@ -42,7 +43,7 @@ hanse_rc hanse_store_run_add(hanse_store *store, const hanse_store_run *run, han
         return rc;
     query = hanse_query_begin(store,
                               "INSERT INTO run(" RUN_PLAIN ", " RUN_BLOBS
-                              ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+                              ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
     hanse_query_bind_blob(&query, run->run_id, 16);
     hanse_query_bind_text(&query, run->name);
     hanse_query_bind_blob(&query, run->plan_hash, 32);
@@ -68,6 +69,7 @@ hanse_rc hanse_store_run_add(hanse_store *store, const hanse_store_run *run, han
     hanse_query_bind_buf(&query, &run->offer);
     hanse_query_bind_buf(&query, &run->offer_sig);
     hanse_query_bind_buf(&query, &run->statistics);
+    hanse_query_bind_buf(&query, &run->masking);
     rc = hanse_query_run(&query);
     if (rc == HANSE_OK)
         rc = hanse_store_event_add(store, run->run_id, run->created_ms, err, "submitted plan=%s", run->name);
@@ -113,6 +115,7 @@ hanse_rc hanse_store_run_get(hanse_store *store, const uint8_t run_id[16], hanse
         hanse_query_buf(&query, &run.offer);
         hanse_query_buf(&query, &run.offer_sig);
         hanse_query_buf(&query, &run.statistics);
+        hanse_query_buf(&query, &run.masking);
     } else if (query.rc == HANSE_OK) {
         query.rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "no run %s; `hanse-coordinator list` lists them", hex);
     }
@@ -225,7 +228,7 @@ static hanse_rc advance_run(hanse_store *store, const hanse_store_run *run, hans
     hanse_query query = hanse_query_begin(
         store,
         "UPDATE run SET state = ?, reason = ?, rounds_done = ?, evaluated = ?, model_round = ?, model_root = ?, model_size = ?,"
-        " previous = ?, statistics = ?, best_round = ?, best_root = ?, best_value = ? WHERE run_id = ?", err);
+        " previous = ?, statistics = ?, masking = ?, best_round = ?, best_root = ?, best_value = ? WHERE run_id = ?", err);
 
     hanse_query_bind_int(&query, run->state);
     hanse_query_bind_text(&query, run->reason);
@@ -236,6 +239,7 @@ static hanse_rc advance_run(hanse_store *store, const hanse_store_run *run, hans
     hanse_query_bind_int(&query, run->model_size);
     hanse_query_bind_blob(&query, run->previous, 32);
     hanse_query_bind_buf(&query, &run->statistics);
+    hanse_query_bind_buf(&query, &run->masking);
     hanse_query_bind_int(&query, run->best_round);
     hanse_query_bind_blob(&query, run->best_root, 32);
     hanse_query_bind_real(&query, run->best_value);
@@ -269,6 +273,23 @@ static hanse_rc close_round(hanse_store *store, const hanse_store_round *round, 
     return rc;
 }
 
+/* What sites left for slots up to this one is of no use any more; aborts count until something is published. */
+static hanse_rc drop_left(hanse_store *store, const hanse_store_round *round, hanse_err *err)
+{
+    static const char *const deletes[] = {"DELETE FROM ticket WHERE run_id = ? AND slot <= ?", "DELETE FROM answer WHERE run_id = ? AND slot <= ?",
+                                          "DELETE FROM masks WHERE run_id = ? AND slot <= ?"};
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < (round->state == HANSE_STORE_ROUND_PUBLISHED ? 3u : 2u); i++) {
+        hanse_query query = hanse_query_begin(store, deletes[i], err);
+
+        hanse_query_bind_blob(&query, round->run_id, 16);
+        hanse_query_bind_int(&query, round->slot);
+        rc = hanse_query_run(&query);
+    }
+    return rc;
+}
+
 hanse_rc hanse_store_publish(hanse_store *store, const hanse_store_round *round, const hanse_store_run *run, hanse_err *err)
 {
     hanse_rc rc;
@@ -292,6 +313,8 @@ hanse_rc hanse_store_publish(hanse_store *store, const hanse_store_round *round,
     }
     if (rc == HANSE_OK)
         rc = advance_run(store, run, err);
+    if (rc == HANSE_OK)
+        rc = drop_left(store, round, err);
     if (rc == HANSE_OK)
         rc = drop_requests(store, run->run_id, run->state, err);
     if (rc == HANSE_OK)

@@ -42,6 +42,15 @@ static const char *const migrations[HANSE_STORE_SCHEMA] = {
     "CREATE INDEX event_run ON event(run_id);"
     "CREATE TABLE request(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, run_id BLOB NOT NULL REFERENCES run,"
     " time_ms INTEGER NOT NULL, UNIQUE(kind, run_id));",
+    /* masked rounds */
+    "ALTER TABLE run ADD COLUMN masking BLOB NOT NULL DEFAULT x'';"
+    "CREATE TABLE epoch(site_id BLOB PRIMARY KEY CHECK(length(site_id) = 32), object BLOB NOT NULL, sig BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE ticket(run_id BLOB NOT NULL REFERENCES run, slot INTEGER NOT NULL, site_id BLOB NOT NULL CHECK(length(site_id) = 32),"
+    " object BLOB NOT NULL, sig BLOB NOT NULL, shares BLOB NOT NULL, PRIMARY KEY(run_id, slot, site_id));"
+    "CREATE TABLE masks(run_id BLOB NOT NULL, slot INTEGER NOT NULL, spec BLOB NOT NULL, spec_sig BLOB NOT NULL, cut BLOB NOT NULL,"
+    " cut_sig BLOB NOT NULL, deads BLOB NOT NULL, PRIMARY KEY(run_id, slot), FOREIGN KEY(run_id, slot) REFERENCES round(run_id, slot));"
+    "CREATE TABLE answer(run_id BLOB NOT NULL, slot INTEGER NOT NULL, site_id BLOB NOT NULL CHECK(length(site_id) = 32),"
+    " sealed BLOB NOT NULL, PRIMARY KEY(run_id, slot, site_id));",
 };
 
 static long fail_countdown = -1;

@@ -38,7 +38,7 @@ PLAN = {
     "model": {"kind": "logistic"},
     "train": {"rate": 0.1, "batch": 8, "epochs": 2, "seed": 5},
     "rounds": {"count": 3, "deadline": "1m", "min_sites": 1},
-    "aggregation": "{privacy: sealed}",
+    "aggregation": {"privacy": "sealed"},
 }
 
 

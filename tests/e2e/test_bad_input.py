@@ -192,7 +192,7 @@ CASES = [
     ("layer of nothing", plan(model__kind="mlp", model__hidden=[0]), SUBMIT, INVALID, r"/plan\.yaml:\d+: model\.hidden\[0\]: "),
     ("more sites than there are", plan(rounds__min_sites=3), SUBMIT, QUORUM, r"asks for 3 sites, 1 "),
     ("min over max", plan(rounds__min_sites=3, rounds__max_sites=2), SUBMIT, INVALID, r"/plan\.yaml:\d+: rounds\.min_sites: 3 is more"),
-    ("privacy", plan(aggregation="{privacy: none}"), SUBMIT, INVALID, r"/plan\.yaml:\d+: aggregation.privacy: .*sealed"),
+    ("privacy", plan(aggregation__privacy="none"), SUBMIT, INVALID, r"/plan\.yaml:\d+: aggregation.privacy: .*sealed"),
     ("too long", put("plan.yaml", plan_text() + "#" * (1 << 20)), SUBMIT, INVALID, r"/plan\.yaml has \d+ bytes"),
     # CSV
     ("no file", remove("a.csv"), CHECK, INVALID, r"a\.csv: "),

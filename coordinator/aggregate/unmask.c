@@ -1,0 +1,232 @@
+/* The uploads' packed words lie without gaps from chunk to chunk of a segment (a chunk is a multiple of 64 words), and masks can
+ * be made for any range: so the sum needs no layout of its own and follows the data chunks of the new model, under the fold of mean.c. */
+#include "coordinator/aggregate/unmask.h"
+
+#include "hanse/ring.h"
+
+#include <pthread.h>
+
+#define PACK 8 /* words that end on a byte, whatever their bits */
+
+/* What one thread works with. */
+typedef struct bench {
+    struct bench *next;
+    hanse_secagg_unmasker *unmasker;
+    void *lanes;     /* [room] u32 or u64 */
+    uint8_t *packed; /* of `room` words */
+    float *base;     /* [room] */
+    size_t room;     /* words */
+} bench;
+
+struct hanse_unmask {
+    const hanse_secagg_round *round;
+    const hanse_secagg_spec *spec;
+    const hanse_layout *layout;
+    const hanse_unmask_source *sources;
+    size_t sources_count;
+    uint64_t *begins; /* [segments] byte of the upload where the segment begins */
+    size_t room;      /* words of the largest range */
+    pthread_mutex_t lock; /* of the free benches */
+    bench *free;
+    /* of a fold */
+    hanse_model_file base;
+    uint64_t share;
+};
+
+static uint64_t segment_words(const hanse_secagg_segment *segment)
+{
+    return segment->count + HANSE_SECAGG_SANITY_WORDS;
+}
+
+static void bench_free(bench *b)
+{
+    if (b == NULL)
+        return;
+    hanse_secagg_unmasker_free(b->unmasker);
+    if (b->lanes != NULL)
+        hanse_wipe(b->lanes, b->room * sizeof(uint64_t));
+    hanse_free(b->lanes);
+    hanse_free(b->packed);
+    hanse_free(b->base);
+    hanse_free(b);
+}
+
+hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, const hanse_secagg_spec *spec, const hanse_layout *layout,
+                          const hanse_unmask_source *sources, size_t sources_count, hanse_err *err)
+{
+    hanse_unmask *unmask = hanse_calloc(1, sizeof *unmask);
+    uint64_t at = 0, widest = segment_words(&spec->segments[spec->segments_count - 1]);
+
+    if (unmask == NULL || (unmask->begins = hanse_calloc(spec->segments_count, sizeof *unmask->begins)) == NULL) {
+        hanse_free(unmask);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
+    }
+    for (uint32_t i = 0; i < spec->segments_count; i++) {
+        uint64_t words = segment_words(&spec->segments[i]);
+
+        unmask->begins[i] = at;
+        at += hanse_ring_packed_len((size_t)words, spec->segments[i].bits);
+        if (spec->segments[i].scaled && words > widest)
+            widest = words;
+    }
+    unmask->room = (size_t)(widest < HANSE_MODEL_CHUNK / sizeof(float) ? widest : HANSE_MODEL_CHUNK / sizeof(float)) + 2 * PACK + HANSE_SECAGG_SANITY_WORDS;
+    if (unmask->room < segment_words(&spec->segments[spec->segments_count - 1]))
+        unmask->room = (size_t)segment_words(&spec->segments[spec->segments_count - 1]);
+    unmask->round = round;
+    unmask->spec = spec;
+    unmask->layout = layout;
+    unmask->sources = sources;
+    unmask->sources_count = sources_count;
+    unmask->base.fd = -1;
+    pthread_mutex_init(&unmask->lock, NULL);
+    *out = unmask;
+    return HANSE_OK;
+}
+
+void hanse_unmask_free(hanse_unmask *unmask)
+{
+    if (unmask == NULL)
+        return;
+    while (unmask->free != NULL) {
+        bench *b = unmask->free;
+
+        unmask->free = b->next;
+        bench_free(b);
+    }
+    hanse_model_close(&unmask->base);
+    pthread_mutex_destroy(&unmask->lock);
+    hanse_free(unmask->begins);
+    hanse_free(unmask);
+}
+
+static hanse_rc bench_take(bench **out, hanse_unmask *unmask, hanse_err *err)
+{
+    bench *b = NULL;
+    hanse_rc rc;
+
+    pthread_mutex_lock(&unmask->lock);
+    b = unmask->free;
+    if (b != NULL)
+        unmask->free = b->next;
+    pthread_mutex_unlock(&unmask->lock);
+    if (b == NULL) {
+        b = hanse_calloc(1, sizeof *b);
+        if (b == NULL)
+            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
+        b->room = unmask->room;
+        b->lanes = hanse_calloc(b->room, sizeof(uint64_t));
+        b->packed = hanse_calloc(b->room, sizeof(uint64_t));
+        b->base = hanse_calloc(b->room, sizeof *b->base);
+        rc = b->lanes != NULL && b->packed != NULL && b->base != NULL ? hanse_secagg_unmasker_new(&b->unmasker, unmask->round, err)
+                                                                       : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
+        if (rc != HANSE_OK) {
+            bench_free(b);
+            return rc;
+        }
+    }
+    *out = b;
+    return HANSE_OK;
+}
+
+static void bench_give(hanse_unmask *unmask, bench *b)
+{
+    pthread_mutex_lock(&unmask->lock);
+    b->next = unmask->free;
+    unmask->free = b;
+    pthread_mutex_unlock(&unmask->lock);
+}
+
+/* Lanes [0, words) become the unmasked sum of the segment's words from `first` on; first and the end are on PACK, or the segment's end. */
+static hanse_rc sum_words(const hanse_unmask *unmask, bench *b, uint32_t segment, uint64_t first, size_t words, hanse_err *err)
+{
+    const uint32_t bits = unmask->spec->segments[segment].bits;
+    const hanse_secagg_chunk range = {.segment = segment, .word = first, .words = (uint32_t)words, .len = hanse_ring_packed_len(words, bits)};
+    const uint64_t at = unmask->begins[segment] + first / PACK * bits;
+    hanse_rc rc = HANSE_OK;
+
+    memset(b->lanes, 0, words * (bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)));
+    for (size_t i = 0; rc == HANSE_OK && i < unmask->sources_count; i++) {
+        const hanse_unmask_source *source = &unmask->sources[i];
+        const hanse_bytes packed = {b->packed, range.len};
+
+        rc = source->read(source->context, at, b->packed, range.len, err);
+        if (rc == HANSE_OK)
+            rc = bits <= 32 ? hanse_ring_unpack_add_u32(b->lanes, packed, words, bits, err)
+                            : hanse_ring_unpack_add_u64(b->lanes, packed, words, bits, err);
+    }
+    return rc == HANSE_OK ? hanse_secagg_unmasker_apply(b->unmasker, range, b->lanes, err) : rc;
+}
+
+hanse_rc hanse_unmask_aux(hanse_unmask *unmask, uint64_t *words, hanse_err *err)
+{
+    const uint32_t segment = unmask->spec->segments_count - 1;
+    const hanse_secagg_segment *aux = &unmask->spec->segments[segment];
+    bench *b = NULL;
+    hanse_rc rc = bench_take(&b, unmask, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    rc = sum_words(unmask, b, segment, 0, (size_t)segment_words(aux), err);
+    if (rc == HANSE_OK)
+        memcpy(words, b->lanes, (size_t)aux->count * sizeof *words);
+    bench_give(unmask, b);
+    return rc;
+}
+
+/* values[0..count) = base + mean of the tensor's floats from `first` on. */
+static hanse_rc mean_of(const hanse_unmask *unmask, bench *b, uint32_t tensor, uint64_t first, float *values, size_t count, hanse_err *err)
+{
+    const hanse_secagg_segment *segment = &unmask->spec->segments[tensor];
+    hanse_ring ring = {.quanta = segment->bound, .sites = unmask->spec->params.n, .bits = segment->bits};
+    uint64_t from = first / PACK * PACK, to = (first + count + PACK - 1) / PACK * PACK;
+    hanse_rc rc;
+
+    memcpy(&ring.clip, &segment->clip, sizeof ring.clip);
+    if (first + count == segment->count || to > segment_words(segment)) /* with the sanity words */
+        to = segment_words(segment);
+    rc = sum_words(unmask, b, tensor, from, (size_t)(to - from), err);
+    if (rc == HANSE_OK)
+        rc = ring.bits <= 32 ? hanse_ring_mean_u32(values, (uint32_t *)b->lanes + (first - from), count, &ring, unmask->share, err)
+                            : hanse_ring_mean_u64(values, (uint64_t *)b->lanes + (first - from), count, &ring, unmask->share, err);
+    if (rc == HANSE_OK)
+        rc = hanse_model_read(&unmask->base, unmask->layout->tensors[tensor].offset + (size_t)first, b->base, count, err);
+    for (size_t j = 0; rc == HANSE_OK && j < count; j++)
+        values[j] += b->base[j];
+    return rc;
+}
+
+static hanse_rc read_chunk(void *context, uint64_t chunk, float *values, size_t count, hanse_err *err)
+{
+    hanse_unmask *unmask = context;
+    const size_t begin = (size_t)chunk * (HANSE_MODEL_CHUNK / sizeof(float)), end = begin + count;
+    bench *b = NULL;
+    hanse_rc rc = bench_take(&b, unmask, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    for (size_t i = 0; rc == HANSE_OK && i < unmask->layout->count; i++) {
+        const hanse_tensor *tensor = &unmask->layout->tensors[i];
+        const size_t from = tensor->offset > begin ? tensor->offset : begin;
+        const size_t to = tensor->offset + tensor->count < end ? tensor->offset + tensor->count : end;
+
+        if (from < to)
+            rc = mean_of(unmask, b, (uint32_t)i, from - tensor->offset, values + (from - begin), to - from, err);
+    }
+    bench_give(unmask, b);
+    return rc;
+}
+
+hanse_rc hanse_unmask_fold(hanse_unmask *unmask, uint64_t share, const char *base, const hanse_model_meta *meta, const char *path,
+                           size_t threads, uint8_t root[32], hanse_err *err)
+{
+    static const uint8_t nobody[32];
+    const hanse_mean_source sum = {nobody, 1, read_chunk, unmask};
+    hanse_rc rc = hanse_model_open(&unmask->base, base, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_layout_same(&unmask->base.layout, unmask->layout, err);
+    if (rc != HANSE_OK)
+        return rc;
+    unmask->share = share;
+    return hanse_mean_fold(&sum, 1, unmask->layout, meta, path, threads, true, root, err);
+}

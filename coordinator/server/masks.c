@@ -1,0 +1,688 @@
+/* masks.c - epochs and tickets that sites leave in advance, and the spec that is made of them. */
+#include "coordinator/server/masks.h"
+
+#include "hanse/clock.h"
+#include "hanse/hpke.h"
+#include "hanse/log.h"
+
+#include <inttypes.h>
+
+#define TELL_MS 1000u        /* a list of epochs that is not complete waits for more */
+#define WAIT_MAX_MS 60000u   /* for the last tickets, once there are enough */
+#define WAIT_SHARE 10        /* ... but no more than this part of the round's deadline */
+
+/* ---- life ---- */
+
+static hanse_rc make_roster(hanse_live_run *run, hanse_err *err)
+{
+    const hanse_server *server = run->server;
+    const hanse_roster *roster = &run->roster;
+    const hanse_trust trust = {server->ca, server->crl, false};
+    hanse_secagg_member *members = hanse_calloc(roster->sites_count, sizeof *members);
+    hanse_cert *coordinator = NULL;
+    hanse_rc rc = members != NULL ? hanse_cert_from_pem(&coordinator, hanse_buf_bytes(&server->sign_cert_pem), err)
+                                  : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sites of a run");
+
+    for (size_t i = 0; rc == HANSE_OK && i < roster->sites_count; i++) {
+        hanse_cert *cert = NULL;
+
+        memcpy(members[i].id, roster->sites[i].id, 32);
+        members[i].organisation = (uint32_t)i;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(roster->sites[j].organisation, roster->sites[i].organisation) == 0) {
+                members[i].organisation = members[j].organisation;
+                break;
+            }
+        rc = hanse_cert_from_der(&cert, roster->sites[i].cert, err);
+        members[i].cert = cert;
+    }
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_roster_new(&run->masks->roster, run->row.roster_hash, members, roster->sites_count, coordinator, &trust,
+                                     (int64_t)(hanse_clock_wall_ms() / 1000), err);
+    for (size_t i = 0; members != NULL && i < roster->sites_count; i++)
+        hanse_cert_free((hanse_cert *)(uintptr_t)members[i].cert); /* the roster holds its own reference */
+    hanse_free(members);
+    hanse_cert_free(coordinator);
+    return rc;
+}
+
+static hanse_rc load_epochs(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_store_left *rows = NULL;
+    size_t count = 0, member;
+    hanse_rc rc = hanse_store_epochs(run->server->store, &rows, &count, err);
+
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        if (!hanse_live_run_member(run, rows[i].site_id, &member))
+            continue;
+        masks->members[member].epoch = rows[i].object; /* moved */
+        masks->members[member].epoch_sig = rows[i].sig;
+        rows[i].object = rows[i].sig = HANSE_BUF_EMPTY;
+        masks->epochs_count++;
+    }
+    hanse_store_left_free(rows, count);
+    return rc;
+}
+
+/* Who has left a ticket for the next slot. */
+static hanse_rc count_tickets(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_store_left *rows = NULL;
+    size_t count = 0, member;
+    hanse_rc rc = hanse_store_tickets(run->server->store, run->row.run_id, run->row.next_slot, &rows, &count, err);
+
+    masks->tickets_count = 0;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        masks->members[i].has_ticket = false;
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++)
+        if (hanse_live_run_member(run, rows[i].site_id, &member)) {
+            masks->members[member].has_ticket = true;
+            masks->tickets_count++;
+        }
+    masks->enough_ms = masks->tickets_count >= masks->params.m ? hanse_clock_wall_ms() : 0;
+    hanse_store_left_free(rows, count);
+    return rc;
+}
+
+static void clear_aborted(hanse_masks *masks)
+{
+    for (size_t i = 0; i < masks->aborted_count; i++)
+        hanse_store_masks_clear(&masks->aborted[i]);
+    hanse_free(masks->aborted);
+    masks->aborted = NULL;
+    masks->aborted_count = 0;
+}
+
+hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = hanse_calloc(1, sizeof *masks);
+    hanse_rc rc;
+
+    if (masks == NULL || (masks->members = hanse_calloc(run->roster.sites_count, sizeof *masks->members)) == NULL) {
+        hanse_free(masks);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a masked run");
+    }
+    run->masks = masks;
+    masks->since_ms = hanse_clock_wall_ms();
+    masks->policy = hanse_masking_policy(run->plan);
+    rc = hanse_masking_params(&masks->params, run->plan, run->roster.sites_count, err);
+    if (rc == HANSE_OK)
+        rc = run->row.masking.len == 0 ? hanse_masking_state_init(&masks->state, run->plan, &run->layout, err)
+                                       : hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), err);
+    if (rc == HANSE_OK)
+        rc = hanse_x25519_public(masks->seal_public, run->seal_key, err);
+    if (rc == HANSE_OK)
+        rc = make_roster(run, err);
+    if (rc == HANSE_OK)
+        rc = load_epochs(run, err);
+    if (rc == HANSE_OK)
+        rc = count_tickets(run, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_aborted(run->server->store, run->row.run_id, &masks->aborted, &masks->aborted_count, err);
+    return rc; /* freed with the run */
+}
+
+static void forget_round(hanse_masks *masks)
+{
+    hanse_secagg_round_free(masks->round);
+    masks->round = NULL;
+    hanse_secagg_spec_clear(&masks->spec);
+    hanse_buf_clear(&masks->tickets);
+    hanse_buf_clear(&masks->uploads);
+    hanse_free(masks->sums);
+    masks->sums = NULL;
+    masks->certified = masks->asked_dead = false;
+}
+
+void hanse_masks_free(hanse_masks *masks)
+{
+    size_t n;
+
+    if (masks == NULL)
+        return;
+    n = masks->roster != NULL ? hanse_secagg_roster_count(masks->roster) : 0;
+    for (size_t i = 0; i < n; i++) {
+        hanse_buf_clear(&masks->members[i].epoch);
+        hanse_buf_clear(&masks->members[i].epoch_sig);
+    }
+    hanse_free(masks->members);
+    forget_round(masks);
+    hanse_secagg_round_free(masks->voided);
+    hanse_secagg_roster_free(masks->roster);
+    hanse_masking_state_clear(&masks->state);
+    clear_aborted(masks);
+    hanse_free(masks);
+}
+
+void hanse_masks_refresh(hanse_live_run *run)
+{
+    const hanse_trust trust = {run->server->ca, run->server->crl, false};
+    hanse_err err = {0};
+
+    if (run->masks != NULL && hanse_secagg_roster_refresh(run->masks->roster, &trust, (int64_t)(hanse_clock_wall_ms() / 1000), &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "roster_not_trusted run=%s reason=%s", run->row.name, err.text);
+}
+
+/* ---- epochs ---- */
+
+static void tell_epochs(hanse_live_run *run, size_t member)
+{
+    hanse_masks *masks = run->masks;
+    hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
+    hanse_message message = {.kind = HANSE_PEERS, .peers = {.slot = run->row.next_slot}};
+    hanse_signed *list;
+    hanse_buf bytes = HANSE_BUF_EMPTY;
+    hanse_err err = {0};
+
+    if (session == NULL || !run->members[member].accepted || masks->epochs_count < masks->params.t)
+        return;
+    list = hanse_calloc(run->roster.sites_count, sizeof *list);
+    for (size_t i = 0; list != NULL && i < run->roster.sites_count; i++)
+        list[i] = (hanse_signed){hanse_buf_bytes(&masks->members[i].epoch), hanse_buf_bytes(&masks->members[i].epoch_sig)};
+    if (list == NULL || hanse_signed_list_encode(&bytes, list, run->roster.sites_count, &err) != HANSE_OK) {
+        hanse_log(HANSE_LOG_ERROR, "epochs_not_told run=%s reason=%s", run->row.name, list == NULL ? "no memory" : err.text);
+    } else {
+        memcpy(message.peers.run, run->row.run_id, 16);
+        message.peers.epochs = hanse_buf_bytes(&bytes);
+        hanse_session_send(session, &message);
+        masks->members[member].told = true;
+    }
+    hanse_buf_clear(&bytes);
+    hanse_free(list);
+}
+
+static void tell_all(hanse_live_run *run)
+{
+    run->masks->tell_ms = 0;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        if (!run->masks->members[i].told)
+            tell_epochs(run, i);
+}
+
+/* Is `fresh` a later statement than the one that is kept? */
+static bool is_newer(const hanse_buf *kept, const hanse_secagg_epoch *fresh)
+{
+    hanse_secagg_epoch old;
+
+    return kept->len == 0 || hanse_secagg_epoch_decode(&old, hanse_buf_bytes(kept), NULL) != HANSE_OK || fresh->epoch > old.epoch;
+}
+
+static hanse_rc keep_epoch(hanse_mask_member *member, const hanse_msg_signed *epoch, hanse_err *err)
+{
+    hanse_buf object = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
+    hanse_rc rc = hanse_buf_append(&object, epoch->object.data, epoch->object.len, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&sig, epoch->sig.data, epoch->sig.len, err);
+    if (rc != HANSE_OK) {
+        hanse_buf_clear(&object);
+        return rc;
+    }
+    hanse_buf_clear(&member->epoch);
+    hanse_buf_clear(&member->epoch_sig);
+    member->epoch = object;
+    member->epoch_sig = sig;
+    return HANSE_OK;
+}
+
+/* A verified, newer statement of this member. */
+static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_signed *epoch, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    bool first = masks->members[member].epoch.len == 0;
+    hanse_rc rc = keep_epoch(&masks->members[member], epoch, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    masks->epochs_count += first;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        masks->members[i].told = false;
+    if (masks->epochs_count == run->roster.sites_count)
+        tell_all(run);
+    else if (masks->tell_ms == 0)
+        masks->tell_ms = hanse_clock_wall_ms() + TELL_MS;
+    return HANSE_OK;
+}
+
+void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
+{
+    hanse_server *server = session->server;
+    const hanse_signed signed_epoch = {message->object, message->sig};
+    hanse_secagg_epoch epoch;
+    hanse_err err = {0};
+    hanse_rc rc = hanse_secagg_epoch_decode(&epoch, message->object, &err);
+    bool stored = false;
+
+    if (rc == HANSE_OK && memcmp(epoch.site_id, session->site_id, 32) != 0)
+        rc = HANSE_FAIL(&err, HANSE_E_AUTH, "the epoch of another site");
+    for (hanse_live_run *run = server->runs; rc == HANSE_OK && run != NULL; run = run->next) {
+        size_t member;
+
+        if (run->masks == NULL || !hanse_live_run_member(run, session->site_id, &member))
+            continue;
+        if (is_newer(&run->masks->members[member].epoch, &epoch)) {
+            rc = hanse_secagg_verify(run->masks->roster, (uint32_t)member, HANSE_SECAGG_EPOCH_LABEL, signed_epoch, &err);
+            if (rc == HANSE_OK && !stored)
+                rc = hanse_store_epoch_put(server->store, session->site_id, message->object, message->sig, &err);
+            stored = true;
+            if (rc == HANSE_OK)
+                rc = take_epoch(run, member, message, &err);
+        }
+        if (rc == HANSE_OK && !run->masks->members[member].told) /* it has just come: it has seen nothing on this connection */
+            tell_epochs(run, member);
+    }
+    if (rc != HANSE_OK)
+        hanse_log(HANSE_LOG_WARN, "epoch_refused site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);
+}
+
+/* ---- tickets ---- */
+
+static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *message, const hanse_secagg_ticket *ticket, hanse_live_run **run,
+                             size_t *member, hanse_err *err)
+{
+    const hanse_signed object = {message->ticket, message->sig};
+
+    *run = hanse_live_run_find(session->server, ticket->run);
+    if (*run == NULL || (*run)->masks == NULL || !hanse_live_run_member(*run, session->site_id, member) || !(*run)->members[*member].accepted)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a ticket for a run that this site does not take part in");
+    if (memcmp(ticket->site_id, session->site_id, 32) != 0 || memcmp(ticket->roster_hash, (*run)->row.roster_hash, 32) != 0)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a ticket of another site or roster");
+    if (message->shares.len != (*run)->roster.sites_count * HANSE_SECAGG_CT_LEN || ticket->holders != (*run)->roster.sites_count)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a ticket with %zu bytes of shares for %zu sites", message->shares.len, (*run)->roster.sites_count);
+    return hanse_secagg_verify((*run)->masks->roster, (uint32_t)*member, HANSE_SECAGG_TICKET_LABEL, object, err);
+}
+
+hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *message, hanse_err *err)
+{
+    hanse_secagg_ticket ticket;
+    hanse_live_run *run;
+    size_t member;
+    hanse_rc rc = hanse_secagg_ticket_decode(&ticket, message->ticket, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    rc = check_ticket(session, message, &ticket, &run, &member, err);
+    if (rc == HANSE_OK && (ticket.slot < run->row.next_slot || ticket.slot > run->row.next_slot + 4)) {
+        hanse_log(HANSE_LOG_DEBUG, "ticket_useless run=%s site=%s slot=%" PRIu64, run->row.name, session->name, ticket.slot);
+        goto done; /* the run has moved on: its RESULT or PEERS tells the site */
+    }
+    if (rc == HANSE_OK)
+        rc = hanse_store_ticket_put(run->server->store, run->row.run_id, ticket.slot, session->site_id, message->ticket, message->sig,
+                                    message->shares, err);
+    if (rc == HANSE_OK && ticket.slot == run->row.next_slot && !run->masks->members[member].has_ticket) {
+        uint64_t now_ms = hanse_clock_wall_ms();
+
+        run->masks->members[member].has_ticket = true;
+        if (++run->masks->tickets_count >= run->masks->params.m && run->masks->enough_ms == 0)
+            run->masks->enough_ms = now_ms;
+        hanse_live_run_tick(run, now_ms);
+    }
+done:
+    hanse_secagg_ticket_clear(&ticket);
+    return rc;
+}
+
+static uint64_t patience_ms(const hanse_live_run *run)
+{
+    uint64_t share = run->plan->rounds.deadline_ms / WAIT_SHARE;
+
+    return share < WAIT_MAX_MS ? share : WAIT_MAX_MS;
+}
+
+bool hanse_masks_ready(const hanse_live_run *run, uint64_t now_ms)
+{
+    const hanse_masks *masks = run->masks;
+
+    return masks->tickets_count == run->roster.sites_count || (masks->enough_ms > 0 && now_ms >= masks->enough_ms + patience_ms(run));
+}
+
+/* ---- the spec ---- */
+
+static hanse_rc describe(const hanse_live_run *run, const hanse_store_round *row, const hanse_spec *plain, hanse_secagg_spec *spec, hanse_err *err)
+{
+    const hanse_masks *masks = run->masks;
+    hanse_rc rc;
+
+    *spec = (hanse_secagg_spec){.slot = row->slot, .kind = row->kind, .params = masks->params,
+                                .weight_total = row->kind == HANSE_ROUND_TRAINING ? masks->state.weight_total : 0,
+                                .upload_deadline_ms = row->deadline_ms, .unmask_deadline_ms = row->deadline_ms + hanse_masking_unmask_ms(run->plan)};
+    memcpy(spec->run, run->row.run_id, 16);
+    memcpy(spec->spec_hash, row->spec_hash, 32);
+    memcpy(spec->model_root, plain->model_root, 32);
+    memcpy(spec->plan_hash, run->row.plan_hash, 32);
+    memcpy(spec->roster_hash, run->row.roster_hash, 32);
+    memcpy(spec->seal_key, masks->seal_public, 32);
+    rc = hanse_masking_segments(&spec->segments, &spec->segments_count, run->plan, &run->layout, row->kind, run->roster.sites_count, &masks->state, err);
+    if (rc == HANSE_OK)
+        spec->chunk_words = hanse_masking_chunk_words(spec->segments, spec->segments_count);
+    return rc;
+}
+
+static hanse_rc add_tickets(hanse_live_run *run, uint64_t slot, uint64_t now_ms, hanse_err *err)
+{
+    hanse_store_left *rows = NULL;
+    size_t count = 0;
+    hanse_rc rc = hanse_store_tickets(run->server->store, run->row.run_id, slot, &rows, &count, err);
+
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        const hanse_signed ticket = {hanse_buf_bytes(&rows[i].object), hanse_buf_bytes(&rows[i].sig)};
+        hanse_err why = {0};
+        hanse_rc added = hanse_secagg_round_add_ticket(run->masks->round, ticket, hanse_buf_bytes(&rows[i].extra), now_ms, &why);
+
+        if (added == HANSE_E_NOMEM)
+            rc = HANSE_FAIL(err, added, "%s", why.text);
+        else if (added != HANSE_OK)
+            hanse_log(HANSE_LOG_WARN, "ticket_refused run=%s slot=%" PRIu64 " reason=%s", run->row.name, slot, why.text);
+    }
+    hanse_store_left_free(rows, count);
+    return rc;
+}
+
+/* The round object as it stands behind `spec_bytes`, and what is kept beside it. */
+static hanse_rc keep_spec(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_rc rc = hanse_secagg_spec_decode(&masks->spec, hanse_secagg_round_spec(masks->round).bytes, err);
+
+    return rc == HANSE_OK ? hanse_signed_list_encode(&masks->tickets, hanse_secagg_round_tickets(masks->round), run->roster.sites_count, err) : rc;
+}
+
+static hanse_rc build_round(hanse_live_run *run, const hanse_secagg_spec *spec, uint64_t now_ms, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_rc rc = hanse_secagg_round_new(&masks->round, masks->roster, run->server->sign_key, run->seal_key, spec, &masks->policy, err);
+
+    if (rc == HANSE_OK)
+        rc = add_tickets(run, spec->slot, now_ms, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_round_open(masks->round, now_ms, err);
+    return rc == HANSE_OK ? keep_spec(run, err) : rc;
+}
+
+hanse_rc hanse_masks_open(hanse_live_run *run, hanse_store_round *row, const hanse_spec *plain, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_secagg_spec spec = {.segments = NULL};
+    hanse_rc rc;
+
+    hanse_masks_refresh(run);
+    rc = describe(run, row, plain, &spec, err);
+    if (rc == HANSE_OK)
+        rc = build_round(run, &spec, row->opened_ms, err);
+    if (rc == HANSE_OK) {
+        const hanse_signed object = hanse_secagg_round_spec(masks->round);
+
+        rc = hanse_buf_append(&row->masks, object.bytes.data, object.bytes.len, err);
+        if (rc == HANSE_OK)
+            rc = hanse_buf_append(&row->masks_sig, object.sig.data, object.sig.len, err);
+    }
+    hanse_secagg_spec_clear(&spec);
+    if (rc != HANSE_OK)
+        forget_round(masks);
+    return rc;
+}
+
+bool hanse_masks_takes_part(const hanse_live_run *run, size_t member)
+{
+    return run->masks->round != NULL && hanse_secagg_round_tickets(run->masks->round)[member].bytes.len > 0;
+}
+
+void hanse_masks_opened(hanse_live_run *run)
+{
+    hanse_err err = {0};
+
+    hanse_secagg_round_free(run->masks->voided); /* too late to declare it dead */
+    run->masks->voided = NULL;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        if (!hanse_masks_takes_part(run, i))
+            hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
+    if (count_tickets(run, &err) != HANSE_OK) /* of the slot after this one */
+        hanse_log(HANSE_LOG_ERROR, "tickets_unreadable run=%s reason=%s", run->row.name, err.text);
+}
+
+void hanse_masks_drop(hanse_live_run *run)
+{
+    forget_round(run->masks);
+}
+
+void hanse_masks_close(hanse_live_run *run, bool published)
+{
+    hanse_masks *masks = run->masks;
+    hanse_err err = {0};
+
+    hanse_secagg_round_free(masks->voided);
+    masks->voided = NULL;
+    if (run->row.state != HANSE_STORE_RUN_OPEN) {
+        run->masks = NULL;
+        hanse_masks_free(masks);
+        return;
+    }
+    if (published) {
+        clear_aborted(masks);
+        hanse_masking_state_clear(&masks->state);
+        if (hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), &err) != HANSE_OK)
+            hanse_log(HANSE_LOG_ERROR, "masking_unreadable run=%s reason=%s", run->row.name, err.text); /* it was encoded just now */
+    } else if (masks->round != NULL && !hanse_secagg_round_is_aborted(masks->round)) {
+        masks->voided = masks->round; /* moved */
+        masks->voided_slot = masks->spec.slot;
+        masks->round = NULL;
+        hanse_masks_ask_dead(run, masks->voided_slot);
+    }
+    forget_round(masks);
+}
+
+/* ---- a restart ---- */
+
+/* The plain round's state was restored: give the protocol's half what it had. */
+static hanse_rc restore_uploads(hanse_live_run *run, bool cut, hanse_err *err)
+{
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < run->roster.sites_count; i++) {
+        const hanse_spool *spool = &run->members[i].spool;
+        const hanse_signed header = {hanse_buf_bytes(&spool->header), hanse_buf_bytes(&spool->sig)};
+        hanse_secagg_upload upload;
+        uint32_t idx;
+
+        if (header.bytes.len == 0)
+            continue;
+        rc = hanse_secagg_round_add_upload(run->masks->round, header, run->current.opened_ms, &idx, err);
+        if (rc == HANSE_OK && cut && run->round.members[i] == HANSE_MEMBER_ACCEPTED)
+            rc = hanse_secagg_upload_decode(&upload, header.bytes, err);
+        if (rc == HANSE_OK && cut && run->round.members[i] == HANSE_MEMBER_ACCEPTED) /* its bytes were checked before the receipt */
+            rc = hanse_secagg_round_upload_done(run->masks->round, idx, upload.root, err);
+    }
+    return rc;
+}
+
+static hanse_rc restore_answers(hanse_live_run *run, hanse_err *err)
+{
+    hanse_store_left *rows = NULL;
+    size_t count = 0, member;
+    hanse_rc rc = hanse_store_answers(run->server->store, run->row.run_id, run->current.slot, &rows, &count, err);
+
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        hanse_err why = {0};
+
+        if (hanse_live_run_member(run, rows[i].site_id, &member) &&
+            hanse_secagg_round_add_answer(run->masks->round, (uint32_t)member, hanse_buf_bytes(&rows[i].object), &why) != HANSE_OK)
+            hanse_log(HANSE_LOG_WARN, "answer_refused run=%s reason=%s", run->row.name, why.text);
+    }
+    hanse_store_left_free(rows, count);
+    return rc;
+}
+
+/* A slot that was void when the service ended: its members can still declare it dead. */
+static hanse_rc restore_voided(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_store_masks stored = {.slot = 0};
+    hanse_secagg_spec spec;
+    hanse_rc rc = run->row.next_slot == 0 ? HANSE_E_NOTFOUND
+                                          : hanse_store_masks_get(run->server->store, run->row.run_id, run->row.next_slot - 1, &stored, err);
+
+    if (rc != HANSE_OK)
+        return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
+    if (stored.deads.len > 0)
+        goto done;
+    rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored.spec), err);
+    if (rc == HANSE_OK) {
+        rc = hanse_secagg_round_new(&masks->voided, masks->roster, run->server->sign_key, run->seal_key, &spec, &masks->policy, err);
+        masks->voided_slot = spec.slot;
+        hanse_secagg_spec_clear(&spec);
+    }
+done:
+    hanse_store_masks_clear(&stored);
+    return rc;
+}
+
+hanse_rc hanse_masks_restore(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_store_masks stored = {.slot = 0};
+    hanse_secagg_spec spec = {.segments = NULL};
+    hanse_rc rc;
+
+    if (!run->round_open)
+        return restore_voided(run, err);
+    rc = hanse_store_masks_get(run->server->store, run->row.run_id, run->current.slot, &stored, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored.spec), err);
+    if (rc == HANSE_OK)
+        rc = build_round(run, &spec, run->current.opened_ms, err);
+    if (rc == HANSE_OK && !hanse_bytes_equal(hanse_secagg_round_spec(masks->round).bytes, hanse_buf_bytes(&stored.spec)))
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the tickets of slot %" PRIu64 " are not those of its spec: put a backup in its place", run->current.slot);
+    if (rc == HANSE_OK && stored.cut.len > 0)
+        run->round.phase = HANSE_PHASE_CUT;
+    for (size_t i = 0; rc == HANSE_OK && i < run->roster.sites_count; i++)
+        if (!hanse_masks_takes_part(run, i))
+            hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
+    hanse_secagg_spec_clear(&spec);
+    hanse_store_masks_clear(&stored);
+    return rc;
+}
+
+/* A cut is signed once: the same contributions give the same bytes again. */
+static hanse_rc restore_cut(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masks *masks = run->masks;
+    hanse_store_masks stored = {.slot = 0};
+    hanse_rc rc = hanse_store_masks_get(run->server->store, run->row.run_id, run->current.slot, &stored, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_round_cut(masks->round, err);
+    if (rc == HANSE_OK && !hanse_bytes_equal(hanse_secagg_round_cut_signed(masks->round).bytes, hanse_buf_bytes(&stored.cut)))
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the contributions to slot %" PRIu64 " are not those of its cut: put a backup in its place",
+                        run->current.slot);
+    if (rc == HANSE_OK)
+        rc = hanse_signed_list_encode(&masks->uploads, hanse_secagg_round_uploads(masks->round), run->roster.sites_count, err);
+    hanse_store_masks_clear(&stored);
+    return rc;
+}
+
+hanse_rc hanse_masks_resume(hanse_live_run *run, hanse_err *err)
+{
+    const bool cut = run->round.phase == HANSE_PHASE_CUT;
+    hanse_rc rc = restore_uploads(run, cut, err);
+
+    if (rc != HANSE_OK || !cut)
+        return rc;
+    rc = restore_cut(run, err);
+    if (rc == HANSE_OK)
+        rc = restore_answers(run, err);
+    if (rc == HANSE_OK)
+        hanse_masks_try_unmask(run);
+    return rc;
+}
+
+/* ---- to the sites ---- */
+
+static void send_aborts(hanse_live_run *run, hanse_session *session)
+{
+    for (size_t i = 0; i < run->masks->aborted_count; i++) {
+        hanse_message message = {.kind = HANSE_ABORT, .abort = {.slot = run->masks->aborted[i].slot,
+                                                                .deads = hanse_buf_bytes(&run->masks->aborted[i].deads)}};
+
+        memcpy(message.abort.run, run->row.run_id, 16);
+        hanse_session_send(session, &message);
+    }
+}
+
+static void send_masks(hanse_live_run *run, hanse_session *session, size_t member)
+{
+    const hanse_masks *masks = run->masks;
+    const hanse_signed spec = hanse_secagg_round_spec(masks->round);
+    const size_t n = run->roster.sites_count;
+    hanse_message message = {.kind = HANSE_MASKS, .masks = {.spec = spec.bytes, .sig = spec.sig, .tickets = hanse_buf_bytes(&masks->tickets)}};
+    uint8_t *shares = hanse_calloc(n, HANSE_SECAGG_CT_LEN);
+
+    if (shares == NULL) {
+        hanse_log(HANSE_LOG_ERROR, "masks_not_sent run=%s reason=no memory", run->row.name);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        hanse_bytes share = hanse_secagg_round_share(masks->round, (uint32_t)i, (uint32_t)member);
+
+        if (share.len == HANSE_SECAGG_CT_LEN)
+            memcpy(shares + i * HANSE_SECAGG_CT_LEN, share.data, share.len);
+    }
+    message.masks.shares = (hanse_bytes){shares, n * HANSE_SECAGG_CT_LEN};
+    hanse_session_send(session, &message);
+    hanse_free(shares);
+}
+
+void hanse_masks_send(hanse_live_run *run, size_t member)
+{
+    hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
+
+    if (session == NULL || !run->members[member].accepted)
+        return;
+    send_aborts(run, session);
+    if (run->masks->voided != NULL) {
+        hanse_message ask = {.kind = HANSE_ASK_DEAD, .ask_dead = {.slot = run->masks->voided_slot}};
+
+        memcpy(ask.ask_dead.run, run->row.run_id, 16);
+        hanse_session_send(session, &ask);
+    }
+    if (run->masks->round == NULL)
+        return;
+    send_masks(run, session, member);
+    if (run->round.phase == HANSE_PHASE_CUT)
+        hanse_masks_send_cut(run, member);
+}
+
+/* ---- time ---- */
+
+void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
+{
+    hanse_masks *masks = run->masks;
+    hanse_round_event event = {.kind = HANSE_ROUND_EV_FOLDED, .now_ms = now_ms, .rc = HANSE_E_QUORUM};
+    hanse_err err = {0};
+
+    if (masks->tell_ms > 0 && now_ms >= masks->tell_ms)
+        tell_all(run);
+    if (!run->round_open || run->round.phase != HANSE_PHASE_CUT || run->folding)
+        return;
+    if (!masks->asked_dead && now_ms >= masks->spec.unmask_deadline_ms) {
+        masks->asked_dead = true;
+        hanse_masks_ask_dead(run, masks->spec.slot);
+    }
+    if (now_ms >= masks->spec.unmask_deadline_ms + hanse_masking_unmask_ms(run->plan))
+        hanse_live_run_folded(run, HANSE_FAIL(&err, event.rc, "%" PRIu32 " of %zu sites helped to unmask, %" PRIu32 " are needed",
+                                              hanse_secagg_round_answers(masks->round), run->roster.sites_count, masks->params.t),
+                              NULL, NULL, 0, &err);
+}
+
+uint64_t hanse_masks_due(const hanse_live_run *run)
+{
+    const hanse_masks *masks = run->masks;
+    uint64_t due = masks->tell_ms > 0 ? masks->tell_ms : UINT64_MAX, next = UINT64_MAX;
+
+    if (run->round_open && run->round.phase == HANSE_PHASE_CUT)
+        next = masks->spec.unmask_deadline_ms + (masks->asked_dead ? hanse_masking_unmask_ms(run->plan) : 0);
+    else if (!run->round_open && masks->enough_ms > 0)
+        next = masks->enough_ms + patience_ms(run);
+    return next < due ? next : due;
+}
