@@ -5,8 +5,10 @@
 #include "hanse/model_root.h"
 #include "hanse/object.h"
 #include "hanse/safetensors.h"
+#include "hanse/masking.h"
 #include "hanse/sign.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -195,6 +197,21 @@ static hanse_rc find_token(hanse_store *store, const char *token, const hanse_pl
     return rc;
 }
 
+/* A sum over so many sites must hide each of them, and the plan must not stop short of one. */
+static hanse_rc check_masking(const hanse_plan *plan, size_t sites_count, hanse_err *err)
+{
+    hanse_secagg_params params;
+    hanse_rc rc;
+
+    if (plan->aggregation.privacy != HANSE_PRIVACY_MASKED)
+        return HANSE_OK;
+    rc = hanse_masking_params(&params, plan, sites_count, err);
+    if (rc == HANSE_OK && plan->rounds.sites_max < sites_count && plan->rounds.sites_max < params.m)
+        rc = HANSE_FAIL(err, HANSE_E_INVALID, "rounds.max_sites: a sum of %zu of %zu sites is not opened, at least %" PRIu32 " are needed",
+                        plan->rounds.sites_max, sites_count, params.m);
+    return rc;
+}
+
 /* Everything of a new run, up to its row in the store. */
 static hanse_rc submit_new(const hanse_cli *cli, hanse_store *store, const hanse_plan *plan, const char *token, hanse_store_run *run,
                            size_t *sites_count, hanse_err *err)
@@ -210,6 +227,8 @@ static hanse_rc submit_new(const hanse_cli *cli, hanse_store *store, const hanse
     snprintf(run->token, sizeof run->token, "%s", token == NULL ? "" : token);
     if (rc == HANSE_OK)
         rc = make_roster(store, config.name, plan->rounds.sites_min, &run->roster, sites_count, err);
+    if (rc == HANSE_OK)
+        rc = check_masking(plan, *sites_count, err);
     if (rc == HANSE_OK)
         rc = hanse_random(run->run_id, sizeof run->run_id, err);
     if (rc != HANSE_OK)
