@@ -261,7 +261,7 @@ static hanse_rc check_attempt(hanse_secagg_site *site, const secagg_view *view, 
     for (size_t i = 0; i < site->attempts_count; i++)
         if (!site->attempts[i].aborted && site->attempts[i].kind == spec->kind
             && same(site->attempts[i].root, spec->model_root, 32))
-            return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already");
+            return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already: give the plan another train.seed");
     for (size_t i = 0; i < site->slots_count; i++) {
         const slot_fact *fact = site->slots[i];
         bool open = (fact->flags & (FLAG_ABORTED | FLAG_RESULT)) == 0;

@@ -2,7 +2,7 @@
  *
  * --once has no message that says "that was all": the coordinator sends what is due right behind WELCOME and ANSWER, so silence of
  * twice the round trip and 15 ms with no work under way means that nothing is due. --wait makes that silence longer. */
-#include "node/agent.h"
+#include "node/agent_masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -155,6 +155,8 @@ static hanse_rc tick(hanse_agent *agent, hanse_err *err)
             (agent->site.state < HANSE_SITE_APPROVED || agent->site.state == HANSE_SITE_DONE))
             agent->reconnect = true;
     }
+    if (rc == HANSE_OK)
+        rc = hanse_agent_masks_tick(agent, event.now_ms, err);
     return rc == HANSE_OK ? hanse_agent_feed(agent, &event, err) : rc;
 }
 
@@ -281,7 +283,7 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
     agent->dir = dir;
     agent->config = config;
     agent->options = *options;
-    agent->wake_fd = agent->fetch.fd = agent->seal.fd = -1;
+    agent->wake_fd = agent->fetch.fd = agent->outgoing.fd = -1;
     hanse_site_init(&agent->site);
     rc = prepare(agent, err);
     if (rc == HANSE_OK) {
@@ -309,11 +311,13 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
             *skew_ms = agent->skew_ms;
     }
     hanse_node_worker_free(agent->worker);
+    hanse_agent_masks_free(agent);
     hanse_node_fetch_stop(&agent->fetch);
     hanse_agent_upload_stop(agent);
     hanse_site_work_clear(&agent->work);
     hanse_site_offer_clear(&agent->offer);
     hanse_buf_clear(&agent->plan_text);
+    hanse_buf_clear(&agent->roster_bytes);
     hanse_buf_clear(&agent->statistics);
     hanse_site_store_close(agent->store);
     hanse_node_keys_clear(&agent->keys);

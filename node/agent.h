@@ -1,12 +1,13 @@
 /* agent.h - the edges of a site around its pure machine: link, store, worker, files, clock.
  *
  *   agent.c    connecting, the loop, when --once is done      agent_in.c   messages -> events
- *   agent_do.c actions -> sends, stores, work */
+ *   agent_do.c actions -> sends, stores, work        agent_masks.c the other machine, of masked rounds */
 #ifndef HANSE_NODE_AGENT_H
 #define HANSE_NODE_AGENT_H
 
 #include "node/fetch.h"
 #include "node/keys.h"
+#include "node/outgoing.h"
 #include "node/work.h"
 
 #define HANSE_AGENT_REFUSED_MAX 16
@@ -28,7 +29,8 @@ typedef struct hanse_agent {
     int wake_fd; /* eventfd: the worker is done, or a signal came */
 
     hanse_site_offer offer; /* of the run under way; its certificates are not to be used: the message is gone */
-    hanse_buf plan_text, statistics;
+    hanse_buf plan_text, roster_bytes, statistics;
+    struct hanse_agent_masks *masks; /* of a masked run; NULL: none */
 
     hanse_node_worker *worker;
     bool work_wanted;       /* begin when the stale job is gone */
@@ -38,11 +40,11 @@ typedef struct hanse_agent {
 
     hanse_node_fetch fetch;
     hanse_site_work work;   /* being uploaded */
-    hanse_node_seal seal;
+    hanse_node_outgoing outgoing;
     struct {
         bool active;
         uint32_t transfer;
-        uint64_t next, count;
+        uint64_t next;
         uint8_t *room; /* [HANSE_PAYLOAD_MAX] */
     } up;
 

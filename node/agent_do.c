@@ -1,5 +1,5 @@
 /* Actions become sends, rows, files and work. */
-#include "node/agent.h"
+#include "node/agent_masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/log.h"
@@ -47,13 +47,16 @@ static hanse_rc do_judge(hanse_agent *agent, hanse_err *err)
 static hanse_rc do_answer(hanse_agent *agent, const hanse_site_action *action, hanse_err *err)
 {
     hanse_message answer = {.kind = HANSE_ANSWER, .answer = {.accepted = action->rc == HANSE_OK, .code = HANSE_BYTES_EMPTY}};
+    hanse_rc rc;
 
     memcpy(answer.answer.run, agent->site.run.offer.run, 16);
     if (action->rc != HANSE_OK) {
         answer.answer.code = hanse_bytes_str(hanse_rc_name(action->rc));
         answer.answer.reason = hanse_bytes_str(action->words);
+        return hanse_agent_send(agent, &answer, err);
     }
-    return hanse_agent_send(agent, &answer, err);
+    rc = hanse_agent_send(agent, &answer, err);
+    return rc == HANSE_OK ? hanse_agent_masks_begin(agent, err) : rc;
 }
 
 static hanse_rc do_decline(hanse_agent *agent, const hanse_site_action *action, const hanse_site_event *event, hanse_err *err)
@@ -124,7 +127,7 @@ static hanse_rc make_job(hanse_agent *agent, hanse_node_job *job, hanse_err *err
         rc = hanse_path_join(job->model_out, agent->dir, name, err);
     if (rc == HANSE_OK && run->spec.kind != HANSE_ROUND_STATISTICS)
         rc = check_layout(job->model_in, agent->offer.plan, err);
-    return rc;
+    return rc == HANSE_OK && hanse_agent_is_masked(agent) ? hanse_agent_masks_take_part(agent, job, err) : rc;
 }
 
 static bool keep_models(hanse_agent *agent);
@@ -176,7 +179,9 @@ static hanse_rc keep_work(hanse_agent *agent, const hanse_node_job *job, hanse_e
     if (job->data_len > 0)
         hanse_text_copy(work->trained, sizeof work->trained, hanse_bytes_str(name != NULL ? name + 1 : job->model_out));
     rc = hanse_buf_append(&work->aux, job->aux.data, job->aux.len, err);
-    if (rc == HANSE_OK)
+    if (rc == HANSE_OK && job->mask.masker != NULL)
+        rc = hanse_agent_masks_upload(agent, job, work, err);
+    else if (rc == HANSE_OK)
         rc = hanse_node_seal_make(&agent->keys, agent->dir, &run->offer, &run->spec, run->spec_hash, work, err);
     if (rc == HANSE_OK)
         rc = hanse_site_store_work_save(agent->store, work, err);
@@ -229,21 +234,26 @@ hanse_rc hanse_agent_worked(hanse_agent *agent, hanse_err *err)
 void hanse_agent_upload_stop(hanse_agent *agent)
 {
     if (agent->up.active)
-        hanse_node_seal_close(&agent->seal);
+        hanse_node_outgoing_close(&agent->outgoing);
     agent->up.active = false;
 }
 
 static hanse_rc do_upload(hanse_agent *agent, hanse_err *err)
 {
     hanse_message message = {.kind = HANSE_UPLOAD};
+    const hanse_site_work *work = &agent->work;
     hanse_rc rc = hanse_site_store_work_load(agent->store, agent->site.run.offer.run, agent->site.run.spec.slot, &agent->work, err);
 
     hanse_agent_upload_stop(agent);
     agent->took_round = true;
     if (rc != HANSE_OK)
         return rc == HANSE_E_NOTFOUND ? HANSE_FAIL(err, HANSE_E_CORRUPT, "state.db: the finished work of the round is not there") : rc;
-    message.upload.object = hanse_buf_bytes(&agent->work.header);
-    message.upload.sig = hanse_buf_bytes(&agent->work.sig);
+    if (work->masks.len > 0) {
+        message.kind = HANSE_MASKED_UPLOAD;
+        message.masked_upload = (hanse_msg_signed){hanse_buf_bytes(&work->header), hanse_buf_bytes(&work->sig)};
+    } else {
+        message.upload = (hanse_msg_signed){hanse_buf_bytes(&work->header), hanse_buf_bytes(&work->sig)};
+    }
     return hanse_agent_send(agent, &message, err);
 }
 
@@ -254,15 +264,14 @@ static hanse_rc do_send(hanse_agent *agent, const hanse_site_action *action, han
     hanse_agent_upload_stop(agent);
     if (agent->up.room == NULL && (agent->up.room = hanse_calloc(1, HANSE_PAYLOAD_MAX)) == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "upload");
-    rc = hanse_node_seal_open(&agent->seal, agent->dir, &agent->site.run.offer, &agent->work, err);
+    rc = hanse_node_outgoing_open(&agent->outgoing, agent->dir, &agent->site.run.offer, &agent->work, err);
     if (rc != HANSE_OK) {
-        hanse_node_seal_close(&agent->seal);
+        hanse_node_outgoing_close(&agent->outgoing);
         return rc;
     }
     agent->up.active = true;
     agent->up.transfer = action->transfer;
     agent->up.next = action->chunks;
-    agent->up.count = hanse_upload_chunks(&agent->seal.header);
     return hanse_agent_pump(agent, err);
 }
 
@@ -273,11 +282,11 @@ hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err)
         size_t len = 0;
         hanse_rc rc;
 
-        if (agent->up.next >= agent->up.count) {
+        if (agent->up.next >= agent->outgoing.chunks) {
             hanse_agent_upload_stop(agent);
             return HANSE_OK;
         }
-        rc = hanse_node_seal_chunk(&agent->seal, &agent->work, agent->up.next, agent->up.room, &len, err);
+        rc = hanse_node_outgoing_chunk(&agent->outgoing, &agent->work, agent->up.next, agent->up.room, &len, err);
         chunk.payload = (hanse_bytes){agent->up.room, len};
         if (rc == HANSE_OK)
             rc = hanse_link_send_chunk(agent->link, &chunk, err);
@@ -362,7 +371,7 @@ static hanse_rc do_drop(hanse_agent *agent, hanse_err *err)
 {
     char hex[33], name[128];
     hanse_path path;
-    static const char *const ends[] = {"trained", "key"};
+    static const char *const ends[] = {"trained", "key", "masked"};
 
     if (hanse_node_worker_busy(agent->worker)) {
         agent->job_stale = true;
@@ -372,7 +381,7 @@ static hanse_rc do_drop(hanse_agent *agent, hanse_err *err)
     hanse_agent_upload_stop(agent);
     hanse_node_fetch_stop(&agent->fetch);
     hanse_hex_encode(hex, agent->site.run.offer.run, 16);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         (void)snprintf(name, sizeof name, "work/%s-%" PRIu64 ".%s", hex, agent->site.run.spec.slot, ends[i]);
         if (hanse_path_join(path, agent->dir, name, NULL) == HANSE_OK)
             (void)unlink(path);
@@ -399,6 +408,7 @@ hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err)
     hanse_agent_models_sync(agent);
     sweep(agent, true);
     hanse_node_worker_forget(agent->worker);
+    hanse_agent_masks_free(agent);
     agent->reconnect = agent->others;
     return hanse_site_store_work_delete(agent->store, agent->site.run.offer.run, err);
 }
@@ -437,7 +447,7 @@ static hanse_rc do_save_spec(hanse_agent *agent, hanse_err *err)
     agent->took_round = true;
     if (rc == HANSE_OK && agent->statistics.len > 0)
         rc = hanse_site_store_statistics_save(agent->store, agent->site.run.offer.run, hanse_buf_bytes(&agent->statistics), err);
-    return rc;
+    return rc == HANSE_OK ? hanse_agent_masks_leave(agent, err) : rc;
 }
 
 static void do_report(hanse_agent *agent, const hanse_site_action *action)

@@ -1,5 +1,5 @@
 /* Messages become events: decode, verify the signature, load what the store knows. */
-#include "node/agent.h"
+#include "node/agent_masks.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -113,7 +113,10 @@ static hanse_rc on_offer(hanse_agent *agent, const hanse_msg_offer *message, han
         agent->offer = offer;
         memset(&offer, 0, sizeof offer);
         hanse_buf_clear(&agent->plan_text);
+        hanse_buf_clear(&agent->roster_bytes);
         rc = hanse_buf_append(&agent->plan_text, message->plan.data, message->plan.len, err);
+        if (rc == HANSE_OK)
+            rc = hanse_buf_append(&agent->roster_bytes, message->roster.data, message->roster.len, err);
     } else {
         rc = HANSE_OK;
     }
@@ -147,6 +150,7 @@ static hanse_rc on_receipt(hanse_agent *agent, const hanse_msg_signed *message, 
     hanse_site_event event = {.kind = HANSE_SITE_EV_RECEIPT, .now_ms = hanse_clock_wall_ms(), .receipt = &receipt,
                               .upload_hash = upload_hash, .site_id = agent->keys.trust.site_id,
                               .object = message->object};
+    bool received;
     hanse_rc rc = hanse_site_signed_verify(&agent->keys.trust, HANSE_RECEIPT_LABEL, message->object, message->sig, event.now_ms, err);
 
     if (rc == HANSE_OK)
@@ -155,7 +159,24 @@ static hanse_rc on_receipt(hanse_agent *agent, const hanse_msg_signed *message, 
         rc = hanse_object_hash(upload_hash, hanse_buf_bytes(&agent->work.header), err);
     if (rc != HANSE_OK)
         return rc;
-    return hanse_agent_feed(agent, &event, err);
+    received = agent->site.state == HANSE_SITE_UPLOADING;
+    rc = hanse_agent_feed(agent, &event, err);
+    received = received && agent->site.state == HANSE_SITE_WAITING;
+    return rc == HANSE_OK && received ? hanse_agent_masks_received(agent, err) : rc;
+}
+
+/* Rows of our contribution to the slot: they count in the run's total from its result on. */
+static hanse_rc rows_of(hanse_agent *agent, const hanse_result *result, uint64_t *rows, hanse_err *err)
+{
+    hanse_site_work work = {.slot = 0};
+    hanse_rc rc;
+
+    if (!hanse_agent_is_masked(agent) || memcmp(result->run, agent->site.run.offer.run, 16) != 0)
+        return HANSE_OK;
+    rc = hanse_site_store_work_load(agent->store, result->run, result->slot, &work, err);
+    *rows = rc == HANSE_OK ? work.weight : 0;
+    hanse_site_work_clear(&work);
+    return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
 }
 
 static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, hanse_err *err)
@@ -171,7 +192,13 @@ static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, h
     if (rc == HANSE_OK)
         rc = hanse_object_hash(hash, message->object, err);
     if (rc == HANSE_OK)
+        rc = hanse_agent_masks_check(agent, &result, err);
+    if (rc == HANSE_OK)
+        rc = rows_of(agent, &result, &event.rows, err);
+    if (rc == HANSE_OK)
         rc = hanse_agent_feed(agent, &event, err);
+    if (rc == HANSE_OK)
+        rc = hanse_agent_masks_result(agent, &result, err);
     hanse_result_clear(&result);
     return rc;
 }
@@ -198,6 +225,18 @@ static hanse_rc on_error(const hanse_msg_error *message, hanse_err *err)
     if (hanse_rc_from_name(code) == HANSE_E_IDENTITY || hanse_rc_from_name(code) == HANSE_E_VERSION)
         return HANSE_FAIL(err, hanse_rc_from_name(code), "the coordinator says: %s", words);
     return HANSE_FAIL(err, HANSE_E_LINK, "the coordinator says: %s: %s", code, words);
+}
+
+static hanse_rc on_masked(hanse_agent *agent, const hanse_message *message, hanse_err *err)
+{
+    switch (message->kind) {
+    case HANSE_PEERS:    return hanse_agent_on_peers(agent, &message->peers, err);
+    case HANSE_MASKS:    return hanse_agent_on_masks(agent, &message->masks, err);
+    case HANSE_CUT:      return hanse_agent_on_cut(agent, &message->cut, err);
+    case HANSE_ASK_DEAD: return hanse_agent_on_ask_dead(agent, &message->ask_dead, err);
+    case HANSE_ABORT:    return hanse_agent_on_abort(agent, &message->abort, err);
+    default:             return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
+    }
 }
 
 static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *err)
@@ -227,7 +266,7 @@ static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *
     case HANSE_BYE:
         return HANSE_FAIL(err, HANSE_E_LINK, "the coordinator said goodbye");
     default:
-        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
+        return agent->options.look ? HANSE_OK : on_masked(agent, message, err);
     }
 }
 

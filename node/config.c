@@ -41,6 +41,18 @@ static const hanse_config_field policy_fields[] = {
      .help = "plan hashes that this site takes part in without asking; [any] is for tests and never covers sealed plans"},
     {.key = "allow_sealed", .kind = HANSE_CONFIG_BOOL, HANSE_CONFIG_AT(hanse_node_config, raw.allow_sealed), .value = "false",
      .help = "agree to plans under which the coordinator can see this site's single update"},
+    {.key = "allow_two", .kind = HANSE_CONFIG_BOOL, HANSE_CONFIG_AT(hanse_node_config, raw.allow_two), .value = "false",
+     .help = "masked: agree to runs of two sites, of which each can work out the other's update"},
+    {.key = "trusted_coordinator", .kind = HANSE_CONFIG_BOOL, HANSE_CONFIG_AT(hanse_node_config, raw.trusted_coordinator), .value = "false",
+     .help = "masked: agree to plans that assume that no site colludes with the coordinator"},
+    {.key = "survivors_min", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, raw.survivors_min), .max = 1024, .value = "0", .unit = "sites",
+     .help = "masked: insist on sums of at least so many sites; 0: the floor"},
+    {.key = "honest_min", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, raw.honest_min), .max = 1024, .value = "0", .unit = "sites",
+     .help = "masked: insist on so many honest sites in every sum, whoever colludes; 0: the floor"},
+    {.key = "share_max", .kind = HANSE_CONFIG_REAL, HANSE_CONFIG_AT(hanse_node_config, raw.share_max), .low = 0.01, .high = 1, .value = "0.9",
+     .help = "masked: decline where this site would hold more than this part of all rows: the sum would be its own update"},
+    {.key = "ticket_life_max", .kind = HANSE_CONFIG_DURATION, HANSE_CONFIG_AT(hanse_node_config, raw.ticket_life_max_ms), .min = 3600000,
+     .max = 15552000000, .value = "30d", .help = "masked: refuse plans whose tickets live longer"},
     {.key = NULL}};
 
 static const hanse_config_field log_fields[] = {
@@ -90,6 +102,10 @@ hanse_rc hanse_node_address_split(const char *address, char *host, size_t room, 
 static hanse_rc policy_of(hanse_node_config *config, const hanse_config_where *where, hanse_err *err)
 {
     config->policy.allow_sealed = config->raw.allow_sealed;
+    config->policy.masking = (hanse_secagg_policy){.allow_two = config->raw.allow_two, .trusted_coordinator = config->raw.trusted_coordinator,
+                                                   .survivors_min = (uint32_t)config->raw.survivors_min, .honest_min = (uint32_t)config->raw.honest_min};
+    config->policy.share_max_ppm = (uint32_t)(config->raw.share_max * 1e6 + 0.5);
+    config->policy.ticket_life_max_ms = config->raw.ticket_life_max_ms;
     if (config->raw.accept_count == 0)
         return HANSE_OK;
     config->policy.plans = hanse_calloc(config->raw.accept_count, 32);

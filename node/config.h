@@ -41,7 +41,9 @@ typedef struct hanse_node_config {
     struct {
         char **accept; /* plan hashes as hex, or the one word "any" */
         size_t accept_count;
-        bool allow_sealed;
+        bool allow_sealed, allow_two, trusted_coordinator;
+        uint64_t survivors_min, honest_min, ticket_life_max_ms;
+        double share_max;
     } raw;
     hanse_site_policy policy; /* `raw`, checked; hashes owned */
     int level;                /* hanse_level */

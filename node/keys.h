@@ -1,4 +1,4 @@
-/* keys.h - a site's identity as it lies in DIR, and the sealing of its contributions. */
+/* keys.h - a site's identity as it lies in DIR, and the signed header of a sealed contribution. */
 #ifndef HANSE_NODE_KEYS_H
 #define HANSE_NODE_KEYS_H
 
@@ -43,24 +43,9 @@ void hanse_node_keys_vet(hanse_node_keys *keys, uint64_t now_ms);
 /* Fill what a connection with our identity needs; everything stays owned by `keys` and `config`. */
 void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *config, const hanse_node_keys *keys);
 
-/* A contribution being sealed: chunk by chunk, the same bytes each time. */
-typedef struct hanse_node_seal {
-    hanse_hpke *hpke;
-    hanse_upload header;
-    uint8_t header_hash[32];
-    int fd; /* of the trained model; -1: none */
-} hanse_node_seal;
-
 /* Make the ephemeral, the signed header and the key file DIR/work/<work->key>: `work` gets header, sig and key. */
 HANSE_MUST_CHECK hanse_rc hanse_node_seal_make(const hanse_node_keys *keys, const char *dir, const hanse_offer *offer,
                                                const hanse_spec *spec, const uint8_t spec_hash[32], hanse_site_work *work, hanse_err *err);
-/* Open finished work for sending. Close also after an error. */
-HANSE_MUST_CHECK hanse_rc hanse_node_seal_open(hanse_node_seal *out, const char *dir, const hanse_offer *offer,
-                                               const hanse_site_work *work, hanse_err *err);
-/* Chunk `index` into `out` [HANSE_PAYLOAD_MAX]; *len bytes. */
-HANSE_MUST_CHECK hanse_rc hanse_node_seal_chunk(hanse_node_seal *seal, const hanse_site_work *work, uint64_t index, uint8_t *out,
-                                                size_t *len, hanse_err *err);
-void hanse_node_seal_close(hanse_node_seal *seal);
 
 /* DIR/<folder>/<hex of hash><suffix>. */
 HANSE_MUST_CHECK hanse_rc hanse_node_hash_path(hanse_path out, const char *dir, const char *folder, const uint8_t *hash, size_t len,

@@ -27,6 +27,7 @@ void hanse_node_job_clear(hanse_node_job *job)
     hanse_buf_clear(&job->plan_text);
     hanse_buf_clear(&job->statistics);
     hanse_buf_clear(&job->aux);
+    hanse_mask_work_clear(&job->mask);
     memset(job, 0, sizeof *job);
 }
 
@@ -113,14 +114,24 @@ static hanse_rc prepare(hanse_node_worker *worker, hanse_err *err)
     return rc;
 }
 
+/* Sums for federated scaling; without it only the rows, which masked weights need: of a plan without data one. */
 static hanse_rc do_statistics(hanse_node_worker *worker, uint64_t *words, size_t words_count, hanse_err *err)
 {
+    const hanse_plan *plan = worker->plan;
     hanse_dataset *dataset = NULL;
-    hanse_rc rc = hanse_node_config_dataset(worker->config, worker->dir, worker->plan, &dataset, err);
+    hanse_rc rc = HANSE_OK;
 
-    if (rc == HANSE_OK)
-        rc = hanse_dataset_statistics(dataset, worker->plan, words, words_count, err);
-    hanse_dataset_free(dataset);
+    words[0] = 1;
+    if (plan->data.format != HANSE_DATA_NONE) {
+        rc = hanse_node_config_dataset(worker->config, worker->dir, plan, &dataset, err);
+        if (rc == HANSE_OK && plan->scaling == HANSE_SCALING_FEDERATED)
+            rc = hanse_dataset_statistics(dataset, plan, words, words_count, err);
+        else if (rc == HANSE_OK)
+            words[0] = dataset->train.count;
+        hanse_dataset_free(dataset);
+    }
+    if (rc == HANSE_OK && (words[0] == 0 || words[0] >= HANSE_ROWS_MAX))
+        rc = HANSE_FAIL(err, HANSE_E_WEIGHT, "%" PRIu64 " training rows", words[0]);
     if (rc == HANSE_OK)
         worker->job.weight = words[0];
     return rc;
@@ -147,7 +158,9 @@ static hanse_rc do_train(hanse_node_worker *worker, hanse_trainer *trainer, hans
     hanse_node_job *job = &worker->job;
     hanse_trained trained;
     hanse_model_file file = {.fd = -1};
-    hanse_rc rc = hanse_trainer_train(trainer, job->model_in, job->model_out, job->spec.round, job->site_seed, &worker->stop, &trained, err);
+    /* After a burnt attempt the rows come in another order: nothing of it may be seen twice in two sums. */
+    uint64_t seed = job->mask.reseed ? job->site_seed ^ (job->spec.slot * 0x9e3779b97f4a7c15u) : job->site_seed;
+    hanse_rc rc = hanse_trainer_train(trainer, job->model_in, job->model_out, job->spec.round, seed, &worker->stop, &trained, err);
 
     if (rc != HANSE_OK)
         return rc;
@@ -190,6 +203,9 @@ static hanse_rc work(hanse_node_worker *worker, hanse_err *err)
         words[0] = job->weight;
         words[1] = 1;
     }
+    if (rc == HANSE_OK && job->mask.masker != NULL)
+        rc = hanse_mask_work_run(&job->mask, worker->plan, &job->spec, job->model_in, job->model_out, job->weight, words, words_count,
+                                 &worker->stop, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_reserve(&job->aux, words_count * 8, err);
     if (rc == HANSE_OK) {

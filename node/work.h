@@ -8,12 +8,14 @@
 #include "hanse/file.h"
 #include "hanse/object.h"
 #include "node/config.h"
+#include "node/mask_work.h"
 
 typedef struct hanse_node_job {
     hanse_spec spec;
     hanse_buf plan_text, statistics; /* owned; words of the statistics round, or empty */
     hanse_path model_in, model_out;
     uint64_t site_seed;
+    hanse_mask_work mask; /* its masker NULL: not masked */
     /* filled by the work */
     hanse_rc rc;
     hanse_err err;

@@ -1,6 +1,7 @@
 #include "node/site/policy.h"
 
 #include "hanse/digest.h"
+#include "hanse/masking.h"
 
 #include <inttypes.h>
 
@@ -98,6 +99,21 @@ void hanse_site_offer_clear(hanse_site_offer *offer)
     memset(offer, 0, sizeof *offer);
 }
 
+/* Would the sums of this plan hide this site's update as well as its operator wants? */
+static hanse_rc masking_check(const hanse_site_policy *policy, const hanse_site_offer *offer, hanse_err *err)
+{
+    hanse_secagg_params params;
+    hanse_err why = {0};
+    hanse_rc rc = hanse_masking_params(&params, offer->plan, offer->roster.sites_count, &why);
+
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_params_check(&params, &policy->masking, &why);
+    if (rc == HANSE_OK && offer->plan->aggregation.ticket_life_ms > policy->ticket_life_max_ms)
+        rc = HANSE_FAIL(&why, HANSE_E_POLICY, "aggregation.ticket_life of %" PRIu64 " h is above policy.ticket_life_max of %" PRIu64 " h",
+                        offer->plan->aggregation.ticket_life_ms / 3600000, policy->ticket_life_max_ms / 3600000);
+    return rc == HANSE_OK ? HANSE_OK : HANSE_FAIL(err, HANSE_E_POLICY, "the plan's sums hide too little here: %s", why.text);
+}
+
 hanse_rc hanse_site_policy_check(const hanse_site_policy *policy, const hanse_site_consent *consent, const hanse_site_offer *offer,
                                  hanse_err *err)
 {
@@ -107,6 +123,8 @@ hanse_rc hanse_site_policy_check(const hanse_site_policy *policy, const hanse_si
 
     if (sealed && !policy->allow_sealed)
         return HANSE_FAIL(err, HANSE_E_POLICY, "the plan is sealed: the coordinator could read single updates; policy.allow_sealed is false");
+    if (!sealed && masking_check(policy, offer, err) != HANSE_OK)
+        return HANSE_E_POLICY;
     if (!consent->has_roster || memcmp(consent->roster_hash, offer->offer.roster_hash, 32) != 0) {
         hanse_hex_encode(hex, offer->offer.roster_hash, 32);
         return HANSE_FAIL(err, HANSE_E_POLICY, "%s: compare `hanse-node roster`, then `hanse-node accept roster %s`",

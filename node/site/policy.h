@@ -9,6 +9,7 @@
 #include "hanse/identity.h"
 #include "hanse/object.h"
 #include "hanse/plan.h"
+#include "hanse/secagg.h"
 #include "node/site/site.h"
 
 typedef struct hanse_site_policy {
@@ -16,6 +17,9 @@ typedef struct hanse_site_policy {
     uint8_t (*plans)[32];   /* [plans_count] standing approvals */
     size_t plans_count;
     bool allow_sealed;      /* the coordinator sees single contributions; off unless the operator says so */
+    hanse_secagg_policy masking; /* floors of masked runs */
+    uint32_t share_max_ppm;      /* largest share of all rows that this site contributes, in millionths */
+    uint64_t ticket_life_max_ms;
 } hanse_site_policy;
 
 /* What the operator has accepted so far, as the store says. */

@@ -300,6 +300,9 @@ static hanse_rc on_result(hanse_site *site, const hanse_site_event *event, hanse
     if (result->status == HANSE_ROUND_PUBLISHED && result->kind == HANSE_ROUND_TRAINING)
         run->rounds_done = result->round;
     run->run_state = (hanse_run_state)result->state;
+    if (result->status == HANSE_ROUND_PUBLISHED && result->kind != HANSE_ROUND_EVALUATION && took_part(result, event->site_id) &&
+        event->rows > run->counted)
+        run->counted = event->rows;
     act(actions, HANSE_SITE_DO_SAVE_RESULT);
     report_result(event, worked, actions);
     if (run->run_state != HANSE_RUN_GOES_ON) {

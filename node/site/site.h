@@ -44,6 +44,7 @@ typedef struct hanse_site_run {
     uint8_t best_root[32], model_root[32]; /* as of the last result */
     uint64_t best_round, rounds_done;
     hanse_run_state run_state;
+    uint64_t counted; /* masked: rows of this site in the run's total; 0: none yet */
 } hanse_site_run;
 
 typedef struct hanse_site {
@@ -81,6 +82,7 @@ typedef struct hanse_site_event {
     hanse_bytes object, sig; /* RECEIPT, RESULT: as they came, for the store; the machine does not look at them */
     const uint8_t *upload_hash; /* [32] RECEIPT: of our header's bytes */
     const uint8_t *site_id;     /* [32] RECEIPT, RESULT: ours */
+    uint64_t rows;              /* RESULT: of our contribution to its slot; 0: none */
     uint64_t round;
     uint32_t attempt;
     uint32_t transfer;

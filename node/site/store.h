@@ -8,7 +8,7 @@
 
 #include "node/site/site.h"
 
-#define HANSE_SITE_STORE_SCHEMA 1 /* newest version this program knows */
+#define HANSE_SITE_STORE_SCHEMA 2 /* newest version this program knows */
 
 typedef struct hanse_site_store hanse_site_store; /* opaque; body in store_sqlite.c */
 
@@ -66,8 +66,9 @@ typedef struct hanse_site_work {
     uint64_t data_offset, data_len; /* of the data segment in it */
     uint64_t weight;
     hanse_buf aux;      /* words, little-endian */
-    hanse_buf header, sig; /* signed `upload` object */
-    char key[128];      /* file name in DIR/work of the HPKE ephemeral */
+    hanse_buf header, sig; /* signed `upload` object, masked: `secagg-upload` */
+    char key[128];      /* file name in DIR/work of the HPKE ephemeral; masked: empty */
+    hanse_buf masks;    /* masked: the `secagg-spec` that gives the shape of `trained`; empty: sealed */
 } hanse_site_work;
 
 void hanse_site_work_clear(hanse_site_work *work);
@@ -80,8 +81,17 @@ HANSE_MUST_CHECK hanse_rc hanse_site_store_work_delete(hanse_site_store *store, 
 HANSE_MUST_CHECK hanse_rc hanse_site_store_receipt_save(hanse_site_store *store, const hanse_site_run *run, hanse_bytes receipt,
                                                         hanse_err *err);
 
+/* ---- secure aggregation ---- */
+/* A record of hanse/secagg_site.h; an empty value deletes it, and its bytes with it. They hold secrets. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_fact_put(hanse_site_store *store, hanse_bytes key, hanse_bytes value, hanse_err *err);
+/* All of them, in any order, until `take` fails. */
+typedef hanse_rc (*hanse_site_fact_take)(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err);
+/* `masking` of the last result that had one; empty before. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t run_id[16], hanse_buf *masking, hanse_err *err);
+
 /* ---- results and evaluations ---- */
-/* Append the signed bytes and save `run`, in one transaction. The same result again is harmless. */
+/* Append the signed bytes and save `run` and the result's masking, in one transaction. The same result again is harmless. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_run *run,
                                                        const hanse_result *result, hanse_bytes object, hanse_bytes sig, uint64_t now_ms,
                                                        hanse_err *err);

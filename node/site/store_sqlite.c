@@ -29,6 +29,11 @@ static const char *const migrations[HANSE_SITE_STORE_SCHEMA] = {
     "CREATE TABLE result(run BLOB, slot INTEGER, object BLOB NOT NULL, sig BLOB NOT NULL, time_ms INTEGER NOT NULL,"
     "  PRIMARY KEY(run, slot)) WITHOUT ROWID;"
     "CREATE TABLE evaluation(run BLOB, whose INTEGER, round INTEGER, words BLOB NOT NULL, PRIMARY KEY(run, whose, round)) WITHOUT ROWID;",
+    /* secure aggregation */
+    "CREATE TABLE fact(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "ALTER TABLE run ADD COLUMN masking BLOB;"
+    "ALTER TABLE run ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE work ADD COLUMN masks BLOB;",
 };
 
 /* SQLite's verdict in our words. */
@@ -190,7 +195,8 @@ hanse_rc hanse_site_store_open_steps(hanse_site_store **out, const char *dir, co
         goto done;
     }
     (void)sqlite3_busy_timeout(store->db, 5000);
-    rc = exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512", err);
+    rc = exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
+                     " PRAGMA cache_size = -512", err);
     if (rc == HANSE_OK)
         rc = begin(store, err);
     if (rc == HANSE_OK)
@@ -398,11 +404,11 @@ static hanse_rc save_run(hanse_site_store *store, const hanse_site_run *state, h
     if (rc != HANSE_OK)
         goto done;
     q = prepare(store, "INSERT INTO run(run, offer, stage, spec, spec_hash, has_result, previous, result_slot, best_root, model_root,"
-                       " best_round, rounds_done, state) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(run) DO UPDATE SET"
+                       " best_round, rounds_done, state, counted) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(run) DO UPDATE SET"
                        " stage=excluded.stage, spec=excluded.spec, spec_hash=excluded.spec_hash, has_result=excluded.has_result,"
                        " previous=excluded.previous, result_slot=excluded.result_slot, best_root=excluded.best_root,"
                        " model_root=excluded.model_root, best_round=excluded.best_round, rounds_done=excluded.rounds_done,"
-                       " state=excluded.state");
+                       " state=excluded.state, counted=excluded.counted");
     bind_blob(&q, state->offer.run, 16);
     bind_blob(&q, offer.data, offer.len);
     bind_int(&q, (uint64_t)state->stage);
@@ -416,6 +422,7 @@ static hanse_rc save_run(hanse_site_store *store, const hanse_site_run *state, h
     bind_int(&q, state->best_round);
     bind_int(&q, state->rounds_done);
     bind_int(&q, (uint64_t)state->run_state);
+    bind_int(&q, state->counted);
     rc = run(&q, err);
 done:
     hanse_buf_clear(&offer);
@@ -431,7 +438,7 @@ hanse_rc hanse_site_store_run_save(hanse_site_store *store, const hanse_site_run
 hanse_rc hanse_site_store_run_load(hanse_site_store *store, const uint8_t run_id[16], hanse_site_run *out, hanse_err *err)
 {
     query q = prepare(store, "SELECT offer, stage, spec, spec_hash, has_result, previous, result_slot, best_root, model_root, best_round,"
-                             " rounds_done, state FROM run WHERE run=?");
+                             " rounds_done, state, counted FROM run WHERE run=?");
     hanse_site_run state = {0};
     hanse_rc rc;
 
@@ -456,6 +463,7 @@ hanse_rc hanse_site_store_run_load(hanse_site_store *store, const uint8_t run_id
     state.best_round = column_int(&q, 9);
     state.rounds_done = column_int(&q, 10);
     state.run_state = (hanse_run_state)column_int(&q, 11);
+    state.counted = column_int(&q, 12);
     *out = state;
 done:
     finish(&q);
@@ -495,6 +503,7 @@ void hanse_site_work_clear(hanse_site_work *work)
     hanse_buf_clear(&work->aux);
     hanse_buf_clear(&work->header);
     hanse_buf_clear(&work->sig);
+    hanse_buf_clear(&work->masks);
     memset(work, 0, sizeof *work);
 }
 
@@ -514,7 +523,7 @@ hanse_rc hanse_site_store_work_save(hanse_site_store *store, const hanse_site_wo
 
     if (rc != HANSE_OK)
         return rc;
-    q = prepare(store, "INSERT OR REPLACE INTO work VALUES(?,?,?,?,?,?,?,?,?,?,?,?,NULL)");
+    q = prepare(store, "INSERT OR REPLACE INTO work VALUES(?,?,?,?,?,?,?,?,?,?,?,?,NULL,?)");
     bind_blob(&q, work->run, 16);
     bind_int(&q, work->slot);
     bind_int(&q, work->round);
@@ -527,6 +536,7 @@ hanse_rc hanse_site_store_work_save(hanse_site_store *store, const hanse_site_wo
     bind_blob(&q, work->header.data, work->header.len);
     bind_blob(&q, work->sig.data, work->sig.len);
     bind_text(&q, work->key);
+    bind_blob(&q, work->masks.data, work->masks.len);
     rc = run(&q, err);
     if (rc == HANSE_OK)
         rc = set_stage(store, work->run, HANSE_STAGE_TRAINED, err);
@@ -535,7 +545,7 @@ hanse_rc hanse_site_store_work_save(hanse_site_store *store, const hanse_site_wo
 
 hanse_rc hanse_site_store_work_load(hanse_site_store *store, const uint8_t run_id[16], uint64_t slot, hanse_site_work *out, hanse_err *err)
 {
-    query q = prepare(store, "SELECT round, attempt, trained, data_offset, data_len, weight, aux, header, sig, key FROM work"
+    query q = prepare(store, "SELECT round, attempt, trained, data_offset, data_len, weight, aux, header, sig, key, masks FROM work"
                              " WHERE run=? AND slot=?");
     hanse_bytes blob;
     hanse_rc rc;
@@ -563,6 +573,9 @@ hanse_rc hanse_site_store_work_load(hanse_site_store *store, const uint8_t run_i
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&out->sig, blob.data, blob.len, err);
     column_text(&q, 9, out->key, sizeof out->key);
+    blob = column_blob(&q, 10);
+    if (rc == HANSE_OK && blob.len > 0)
+        rc = hanse_buf_append(&out->masks, blob.data, blob.len, err);
 done:
     finish(&q);
     if (rc != HANSE_OK)
@@ -595,6 +608,44 @@ hanse_rc hanse_site_store_receipt_save(hanse_site_store *store, const hanse_site
     return end(store, rc, err);
 }
 
+/* ---- secure aggregation ---- */
+
+hanse_rc hanse_site_store_fact_put(hanse_site_store *store, hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    query q = prepare(store, value.len > 0 ? "INSERT OR REPLACE INTO fact(key, value) VALUES(?, ?)" : "DELETE FROM fact WHERE key=?");
+
+    bind_blob(&q, key.data, key.len);
+    if (value.len > 0)
+        bind_blob(&q, value.data, value.len);
+    return run(&q, err);
+}
+
+hanse_rc hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err)
+{
+    query q = prepare(store, "SELECT key, value FROM fact");
+    hanse_rc rc, taken = HANSE_OK;
+
+    while (taken == HANSE_OK && (rc = next(&q, err)) == HANSE_OK)
+        taken = take(user, column_blob(&q, 0), column_blob(&q, 1), err);
+    finish(&q);
+    return taken != HANSE_OK ? taken : rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
+}
+
+hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t run_id[16], hanse_buf *masking, hanse_err *err)
+{
+    query q = prepare(store, "SELECT masking FROM run WHERE run=?");
+    hanse_bytes blob;
+    hanse_rc rc;
+
+    hanse_buf_clear(masking);
+    bind_blob(&q, run_id, 16);
+    rc = next(&q, err);
+    if (rc == HANSE_OK && (blob = column_blob(&q, 0)).len > 0)
+        rc = hanse_buf_append(masking, blob.data, blob.len, err);
+    finish(&q);
+    return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
+}
+
 /* ---- results and evaluations ---- */
 
 hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_run *state, const hanse_result *result,
@@ -614,6 +665,12 @@ hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_
     rc = run(&q, err);
     if (rc == HANSE_OK)
         rc = save_run(store, state, err);
+    if (rc == HANSE_OK && result->masking.len > 0) {
+        q = prepare(store, "UPDATE run SET masking=? WHERE run=?");
+        bind_blob(&q, result->masking.data, result->masking.len);
+        bind_blob(&q, result->run, 16);
+        rc = run(&q, err);
+    }
     return end(store, rc, err);
 }
 

@@ -1,0 +1,640 @@
+#include "node/agent_masks.h"
+
+#include "hanse/clock.h"
+#include "hanse/digest.h"
+#include "hanse/log.h"
+#include "hanse/masking.h"
+#include "hanse/secagg_site.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define TICKETS 2u        /* left ahead of the newest slot */
+#define TICK_MS 60000u
+
+struct hanse_agent_masks {
+    hanse_roster roster; /* decoded from `roster_bytes` */
+    hanse_buf roster_bytes;
+    hanse_secagg_site_config config;
+    hanse_secagg_roster *members;
+    hanse_secagg_site *site;
+    hanse_layout layout;
+    hanse_masking_state state; /* as of the last result */
+    /* the round's masks as they came */
+    hanse_buf spec, spec_sig, tickets, shares;
+    uint64_t spec_slot; /* 0: none (slots count from 1) */
+    hanse_err refused;  /* why they are no good; rc OK: they are */
+    /* what a step gave */
+    hanse_buf header, header_sig;
+    bool train, again, reseed;
+
+    uint64_t newest;        /* slot that the coordinator or a result named */
+    uint64_t sent[TICKETS]; /* slots whose tickets went out on this connection */
+    uint64_t tick_ms;
+};
+
+bool hanse_agent_is_masked(const hanse_agent *agent)
+{
+    return agent->offer.plan != NULL && agent->offer.plan->aggregation.privacy == HANSE_PRIVACY_MASKED;
+}
+
+/* ---- life ---- */
+
+static hanse_rc make_members(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
+{
+    const hanse_trust trust = {agent->keys.ca, agent->keys.crl, false};
+    const hanse_roster *roster = &masks->roster;
+    hanse_secagg_member *members = hanse_calloc(roster->sites_count, sizeof *members);
+    hanse_cert **certs = hanse_calloc(roster->sites_count, sizeof *certs);
+    hanse_rc rc = members != NULL && certs != NULL ? HANSE_OK : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a roster");
+
+    for (size_t i = 0; rc == HANSE_OK && i < roster->sites_count; i++) {
+        memcpy(members[i].id, roster->sites[i].id, 32);
+        members[i].organisation = (uint32_t)i;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(roster->sites[j].organisation, roster->sites[i].organisation) == 0) {
+                members[i].organisation = members[j].organisation;
+                break;
+            }
+        rc = hanse_cert_from_der(&certs[i], roster->sites[i].cert, err);
+        members[i].cert = certs[i];
+    }
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_roster_new(&masks->members, agent->offer.offer.roster_hash, members, roster->sites_count, agent->keys.coordinator, &trust,
+                                     (int64_t)(hanse_clock_wall_ms() / 1000), err);
+    for (size_t i = 0; certs != NULL && i < roster->sites_count; i++)
+        hanse_cert_free(certs[i]);
+    hanse_free(certs);
+    hanse_free(members);
+    return rc;
+}
+
+static hanse_rc load_fact(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    return hanse_secagg_site_load(user, key, value, err);
+}
+
+/* The machine as the store knows it. */
+static hanse_rc load_site(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
+{
+    hanse_rc rc;
+
+    hanse_secagg_site_free(masks->site);
+    masks->site = NULL;
+    masks->spec_slot = 0; /* its view is gone: the masks come again */
+    rc = hanse_secagg_site_new(&masks->site, &masks->config, err);
+    return rc == HANSE_OK ? hanse_site_store_facts(agent->store, load_fact, masks->site, err) : rc;
+}
+
+static hanse_rc load_state(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
+{
+    hanse_buf masking = HANSE_BUF_EMPTY;
+    hanse_rc rc = hanse_site_store_masking_load(agent->store, agent->site.run.offer.run, &masking, err);
+
+    if (rc == HANSE_OK)
+        rc = masking.len == 0 ? hanse_masking_state_init(&masks->state, agent->offer.plan, &masks->layout, err)
+                              : hanse_masking_state_decode(&masks->state, agent->offer.plan, &masks->layout, hanse_buf_bytes(&masking), err);
+    hanse_buf_clear(&masking);
+    return rc;
+}
+
+static hanse_rc configure(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
+{
+    const hanse_offer *offer = &agent->offer.offer;
+    const hanse_plan *plan = agent->offer.plan;
+    const hanse_site_policy *policy = &agent->config->policy;
+    hanse_rc rc = hanse_masking_params(&masks->config.params, plan, masks->roster.sites_count, err);
+    int self = hanse_secagg_roster_find(masks->members, agent->keys.trust.site_id);
+
+    masks->config.roster = masks->members;
+    masks->config.self = (uint32_t)self; /* the offer was verified: this site is in it */
+    masks->config.key = agent->keys.sign;
+    masks->config.policy = policy->masking;
+    masks->config.ticket_life_ms = plan->aggregation.ticket_life_ms;
+    masks->config.share_max_ppm = policy->share_max_ppm;
+    memcpy(masks->config.run, offer->run, 16);
+    memcpy(masks->config.plan_hash, offer->plan_hash, 32);
+    memcpy(masks->config.seal_key, offer->seal_key, 32);
+    return rc;
+}
+
+static hanse_rc masks_new(hanse_agent *agent, hanse_err *err)
+{
+    hanse_agent_masks *masks = hanse_calloc(1, sizeof *masks);
+    hanse_rc rc;
+
+    if (masks == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a masked run");
+    agent->masks = masks;
+    rc = hanse_buf_append(&masks->roster_bytes, agent->roster_bytes.data, agent->roster_bytes.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_roster_decode(&masks->roster, hanse_buf_bytes(&masks->roster_bytes), err);
+    if (rc == HANSE_OK)
+        rc = make_members(agent, masks, err);
+    if (rc == HANSE_OK)
+        rc = configure(agent, masks, err);
+    if (rc == HANSE_OK)
+        rc = hanse_layout_of_plan(&masks->layout, agent->offer.plan, err);
+    if (rc == HANSE_OK)
+        rc = load_state(agent, masks, err);
+    if (rc == HANSE_OK)
+        rc = load_site(agent, masks, err);
+    if (rc != HANSE_OK)
+        hanse_agent_masks_free(agent);
+    return rc;
+}
+
+void hanse_agent_masks_free(hanse_agent *agent)
+{
+    hanse_agent_masks *masks = agent->masks;
+
+    if (masks == NULL)
+        return;
+    agent->masks = NULL;
+    hanse_secagg_site_free(masks->site);
+    hanse_secagg_roster_free(masks->members);
+    hanse_roster_clear(&masks->roster);
+    hanse_buf_clear(&masks->roster_bytes);
+    hanse_layout_clear(&masks->layout);
+    hanse_masking_state_clear(&masks->state);
+    hanse_buf_clear(&masks->spec);
+    hanse_buf_clear(&masks->spec_sig);
+    hanse_buf_clear(&masks->tickets);
+    hanse_buf_clear(&masks->shares);
+    hanse_buf_clear(&masks->header);
+    hanse_buf_clear(&masks->header_sig);
+    hanse_free(masks);
+}
+
+/* ---- a step and its actions ---- */
+
+static void move(hanse_buf *to, hanse_buf *from)
+{
+    hanse_buf_clear(to);
+    *to = *from;
+    *from = HANSE_BUF_EMPTY;
+}
+
+static hanse_rc send(hanse_agent *agent, const hanse_secagg_event *event, hanse_secagg_action *action, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    const hanse_bytes object = hanse_buf_bytes(&action->value), sig = hanse_buf_bytes(&action->sig);
+    hanse_message message = {.kind = HANSE_EPOCH};
+
+    if (strcmp(action->label, HANSE_SECAGG_UPLOAD_LABEL) == 0) { /* goes out when the work is durable */
+        move(&masks->header, &action->value);
+        move(&masks->header_sig, &action->sig);
+        return HANSE_OK;
+    }
+    if (strcmp(action->label, HANSE_SECAGG_EPOCH_LABEL) == 0) {
+        message.epoch = (hanse_msg_signed){object, sig};
+    } else if (strcmp(action->label, HANSE_SECAGG_TICKET_LABEL) == 0) {
+        message.kind = HANSE_TICKET;
+        message.ticket = (hanse_msg_ticket){object, sig, hanse_buf_bytes(&action->extra)};
+    } else if (strcmp(action->label, HANSE_SECAGG_CUTSIG_LABEL) == 0) {
+        message.kind = HANSE_CUTSIG;
+        message.cutsig = (hanse_msg_cutsig){.slot = event->slot, .object = object, .sig = sig};
+        memcpy(message.cutsig.run, masks->config.run, 16);
+    } else if (strcmp(action->label, HANSE_SECAGG_ANSWER_LABEL) == 0) {
+        message.kind = HANSE_SHARES;
+        message.shares = (hanse_msg_shares){.slot = event->slot, .sealed = hanse_buf_bytes(&action->extra)};
+        memcpy(message.shares.run, masks->config.run, 16);
+    } else {
+        message.kind = HANSE_DEAD;
+        message.dead = (hanse_msg_signed){object, sig};
+    }
+    return hanse_agent_send(agent, &message, err);
+}
+
+static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_secagg_action *action, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+
+    switch (action->kind) {
+    case HANSE_SECAGG_DO_PUT:
+        return hanse_site_store_fact_put(agent->store, hanse_buf_bytes(&action->key), hanse_buf_bytes(&action->value), err);
+    case HANSE_SECAGG_DO_SEND:
+        return send(agent, event, action, err);
+    case HANSE_SECAGG_DO_TRAIN:
+        masks->train = true;
+        masks->again = action->again;
+        masks->reseed = action->reseed;
+        return HANSE_OK;
+    case HANSE_SECAGG_DO_ALARM:
+        hanse_log(HANSE_LOG_ERROR, "two_cuts slot=%" PRIu64 " text=the coordinator signed two different sums of one round: stop this run and tell the consortium",
+                  event->slot);
+        return HANSE_OK;
+    }
+    return HANSE_FAIL(err, HANSE_E_USAGE, "unknown action %d", (int)action->kind);
+}
+
+/* Errors of the protocol (hanse_secagg_reason_of) leave the machine as it was; others are local and fatal. */
+static hanse_rc step(hanse_agent *agent, hanse_secagg_event *event, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_actions actions = HANSE_SECAGG_ACTIONS_EMPTY;
+    hanse_err ignored;
+    hanse_rc rc, done = HANSE_OK;
+
+    masks->train = false;
+    event->now_ms = hanse_clock_wall_ms();
+    rc = hanse_random(event->seed, sizeof event->seed, err);
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_secagg_site_step(masks->site, event, &actions, err);
+    for (size_t i = 0; done == HANSE_OK && i < actions.count; i++)
+        done = act(agent, event, &actions.items[i], rc == HANSE_OK ? err : &ignored);
+    hanse_secagg_actions_clear(&actions);
+    hanse_wipe(event->seed, sizeof event->seed);
+    if (done != HANSE_OK && load_site(agent, masks, &ignored) != HANSE_OK) /* the machine is ahead of the disk */
+        hanse_log(HANSE_LOG_ERROR, "masks_not_reloaded reason=%s", ignored.text);
+    return rc != HANSE_OK ? rc : done;
+}
+
+/* A refusal is the other side's problem, or a matter of time: it goes to the log. */
+static hanse_rc logged(hanse_rc rc, const char *what, uint64_t slot, hanse_err *err)
+{
+    if (rc == HANSE_OK || hanse_secagg_reason_of(err) == HANSE_SECAGG_NONE)
+        return rc;
+    hanse_log(HANSE_LOG_WARN, "%s slot=%" PRIu64 " code=%s reason=%s", what, slot, hanse_rc_name(rc), err->text);
+    return HANSE_OK;
+}
+
+static bool is_ours(const hanse_agent *agent, const uint8_t run[16])
+{
+    return agent->masks != NULL && memcmp(agent->masks->config.run, run, 16) == 0;
+}
+
+/* ---- epochs and tickets ---- */
+
+static hanse_rc state_epoch(hanse_agent *agent, hanse_err *err)
+{
+    const hanse_agent_masks *masks = agent->masks;
+    const uint64_t now_ms = hanse_clock_wall_ms(), life_ms = masks->config.ticket_life_ms;
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_EPOCH};
+
+    if (hanse_secagg_site_epoch_until(masks->site) < now_ms + life_ms / 2) {
+        event.epoch = (uint32_t)(now_ms / 1000); /* rises by itself, after a restored backup too */
+        event.from_ms = now_ms;
+        event.until_ms = now_ms + life_ms;
+    }
+    return step(agent, &event, err);
+}
+
+hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
+{
+    hanse_rc rc;
+
+    if (!hanse_agent_is_masked(agent))
+        return HANSE_OK;
+    if (!is_ours(agent, agent->site.run.offer.run)) {
+        hanse_agent_masks_free(agent);
+        rc = masks_new(agent, err);
+        if (rc != HANSE_OK)
+            return rc;
+    }
+    memset(agent->masks->sent, 0, sizeof agent->masks->sent);
+    return logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
+}
+
+static uint64_t newest_slot(const hanse_agent *agent)
+{
+    const hanse_site_run *run = &agent->site.run;
+    uint64_t newest = agent->masks->newest;
+
+    if (run->stage != HANSE_STAGE_NONE && run->spec.slot > newest)
+        newest = run->spec.slot;
+    return run->has_result && run->result_slot > newest ? run->result_slot : newest;
+}
+
+static bool was_sent(const hanse_agent_masks *masks, uint64_t slot)
+{
+    return masks->sent[slot % TICKETS] == slot;
+}
+
+hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_rc rc = HANSE_OK;
+    uint64_t newest;
+
+    if (masks == NULL || !is_ours(agent, agent->site.run.offer.run))
+        return HANSE_OK;
+    newest = newest_slot(agent);
+    for (uint64_t slot = newest + 1; rc == HANSE_OK && slot <= newest + TICKETS; slot++) {
+        hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_TICKET, .slot = slot, .newest_slot = newest,
+                                    .until_ms = hanse_clock_wall_ms() + masks->config.ticket_life_ms};
+
+        if (was_sent(masks, slot))
+            continue;
+        rc = step(agent, &event, err);
+        if (rc == HANSE_OK) {
+            masks->sent[slot % TICKETS] = slot;
+        } else if (hanse_secagg_reason_of(err) != HANSE_SECAGG_NONE) {
+            hanse_log(HANSE_LOG_INFO, "no_ticket slot=%" PRIu64 " reason=%s", slot, err->text); /* at the next contact, or the next list of epochs */
+            rc = HANSE_OK;
+            break;
+        }
+    }
+    return rc;
+}
+
+hanse_rc hanse_agent_on_peers(hanse_agent *agent, const hanse_msg_peers *message, hanse_err *err)
+{
+    hanse_signed *list = NULL;
+    size_t count = 0;
+    hanse_rc rc;
+
+    if (!is_ours(agent, message->run))
+        return HANSE_OK;
+    rc = hanse_signed_list_decode(&list, &count, message->epochs, agent->masks->roster.sites_count, err);
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_PEER, .object = list[i]};
+
+        if (list[i].bytes.len > 0)
+            rc = logged(step(agent, &event, err), "epoch_refused", 0, err);
+    }
+    hanse_free(list);
+    if (rc == HANSE_OK && message->slot > 0 && message->slot - 1 > agent->masks->newest)
+        agent->masks->newest = message->slot - 1;
+    return rc == HANSE_OK ? hanse_agent_masks_leave(agent, err) : rc;
+}
+
+/* ---- a round ---- */
+
+static hanse_rc keep(hanse_buf *to, hanse_bytes from, hanse_err *err)
+{
+    to->len = 0;
+    return hanse_buf_append(to, from.data, from.len, err);
+}
+
+/* The kept masks as an event; `list` and `shares` are the caller's to free. */
+static hanse_rc spec_event(const hanse_agent_masks *masks, hanse_secagg_event *event, hanse_signed **list, hanse_bytes **shares, hanse_err *err)
+{
+    const size_t n = masks->roster.sites_count;
+    size_t count = 0;
+    hanse_rc rc = hanse_signed_list_decode(list, &count, hanse_buf_bytes(&masks->tickets), n, err);
+
+    if (rc == HANSE_OK && (count != n || masks->shares.len != n * HANSE_SECAGG_CT_LEN))
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "masks of %zu sites, the roster has %zu", count, n);
+    *shares = hanse_calloc(n, sizeof **shares);
+    if (rc == HANSE_OK && *shares == NULL)
+        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
+    for (size_t i = 0; rc == HANSE_OK && i < n; i++)
+        if ((*list)[i].bytes.len > 0)
+            (*shares)[i] = (hanse_bytes){masks->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .object = {hanse_buf_bytes(&masks->spec), hanse_buf_bytes(&masks->spec_sig)},
+                                  .tickets = *list, .shares = *shares};
+    return rc;
+}
+
+hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_event event;
+    hanse_secagg_spec spec = {.segments = NULL};
+    hanse_signed *list = NULL;
+    hanse_bytes *shares = NULL;
+    hanse_err why = {0};
+    hanse_rc rc = hanse_secagg_spec_decode(&spec, message->spec, err);
+
+    if (rc != HANSE_OK || !is_ours(agent, spec.run))
+        goto done;
+    masks->spec_slot = spec.slot;
+    rc = keep(&masks->spec, message->spec, err);
+    if (rc == HANSE_OK)
+        rc = keep(&masks->spec_sig, message->sig, err);
+    if (rc == HANSE_OK)
+        rc = keep(&masks->tickets, message->tickets, err);
+    if (rc == HANSE_OK)
+        rc = keep(&masks->shares, message->shares, err);
+    if (rc == HANSE_OK)
+        rc = spec_event(masks, &event, &list, &shares, err);
+    if (rc != HANSE_OK)
+        goto done;
+    event.slot = spec.slot;
+    masks->refused = (hanse_err){.rc = HANSE_OK};
+    rc = step(agent, &event, &why);
+    if (rc != HANSE_OK)
+        masks->refused = why;
+    rc = logged(rc, "masks_refused", spec.slot, &why);
+    if (rc != HANSE_OK && err != NULL)
+        *err = why;
+done:
+    hanse_secagg_spec_clear(&spec);
+    hanse_free(list);
+    hanse_free(shares);
+    return rc;
+}
+
+/* The run's plain spec and the masks are one round, made as the plan and the last result say. */
+static hanse_rc check_masks(const hanse_agent *agent, hanse_err *err)
+{
+    const hanse_agent_masks *masks = agent->masks;
+    const hanse_site_run *run = &agent->site.run;
+    hanse_secagg_spec spec;
+    hanse_rc rc;
+
+    if (masks == NULL || masks->spec_slot != run->spec.slot)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a masked round without its masks");
+    if (masks->refused.rc != HANSE_OK) {
+        if (err != NULL)
+            *err = masks->refused;
+        return masks->refused.rc;
+    }
+    rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&masks->spec), err);
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_masking_spec_check(&spec, agent->offer.plan, &masks->layout, masks->roster.sites_count, &masks->state, &run->spec, run->spec_hash, err);
+    hanse_secagg_spec_clear(&spec);
+    return rc;
+}
+
+/* What is below this site's floors, or not what it accepted, is its policy's refusal. */
+static hanse_rc as_policy(hanse_rc rc, hanse_err *err)
+{
+    const hanse_secagg_reason reason = hanse_secagg_reason_of(err);
+
+    if (rc == HANSE_OK || (reason != HANSE_SECAGG_COHORT && reason != HANSE_SECAGG_RANGE && reason != HANSE_SECAGG_PLAN && reason != HANSE_SECAGG_DIFF))
+        return rc;
+    err->rc = HANSE_E_POLICY;
+    return HANSE_E_POLICY;
+}
+
+hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    const hanse_site_run *run = &agent->site.run;
+    char hex[33], name[128];
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_SPEC};
+    hanse_signed *list = NULL;
+    hanse_bytes *shares = NULL;
+    hanse_rc rc = check_masks(agent, err);
+
+    if (rc == HANSE_OK)
+        rc = spec_event(masks, &event, &list, &shares, err);
+    if (rc == HANSE_OK) {
+        event.slot = run->spec.slot;
+        event.take_part = true;
+        event.weight = run->spec.kind == HANSE_ROUND_TRAINING && run->counted > 0 ? run->counted : 1;
+        memcpy(event.model_root, run->spec.model_root, 32);
+        rc = step(agent, &event, err);
+    }
+    rc = as_policy(rc, err);
+    hanse_free(list);
+    hanse_free(shares);
+    if (rc != HANSE_OK)
+        return rc;
+    job->mask.counted = run->counted;
+    job->mask.reseed = masks->reseed;
+    memcpy(job->mask.site_id, agent->keys.trust.site_id, 32);
+    hanse_hex_encode(hex, run->offer.run, 16);
+    (void)snprintf(name, sizeof name, "work/%s-%" PRIu64 ".masked", hex, run->spec.slot);
+    rc = hanse_path_join(job->mask.path, agent->dir, name, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&job->mask.spec, masks->spec.data, masks->spec.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_masker_new(&job->mask.masker, masks->site, err);
+    return rc;
+}
+
+hanse_rc hanse_agent_masks_upload(hanse_agent *agent, const hanse_node_job *job, hanse_site_work *work, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_UPLOAD, .slot = job->spec.slot};
+    const char *name = strrchr(job->mask.path, '/');
+    hanse_rc rc;
+
+    memcpy(event.root, job->mask.root, 32);
+    rc = step(agent, &event, err);
+    if (rc != HANSE_OK)
+        return rc;
+    move(&work->header, &masks->header);
+    move(&work->sig, &masks->header_sig);
+    hanse_text_copy(work->trained, sizeof work->trained, hanse_bytes_str(name != NULL ? name + 1 : job->mask.path));
+    return hanse_buf_append(&work->masks, job->mask.spec.data, job->mask.spec.len, err);
+}
+
+hanse_rc hanse_agent_masks_received(hanse_agent *agent, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RECEIPT, .slot = agent->site.run.spec.slot};
+
+    if (!is_ours(agent, agent->site.run.offer.run))
+        return HANSE_OK;
+    return step(agent, &event, err);
+}
+
+hanse_rc hanse_agent_masks_check(const hanse_agent *agent, const hanse_result *result, hanse_err *err)
+{
+    const hanse_agent_masks *masks = agent->masks;
+    hanse_masking_state next = HANSE_MASKING_STATE_EMPTY;
+    hanse_rc rc;
+
+    if (!is_ours(agent, result->run) || result->masking.len == 0)
+        return HANSE_OK;
+    rc = hanse_masking_state_decode(&next, agent->offer.plan, &masks->layout, result->masking, err);
+    if (rc == HANSE_OK && next.weight_total < masks->state.weight_total)
+        rc = HANSE_FAIL(err, HANSE_E_AUTH, "the total of rows went from %" PRIu64 " down to %" PRIu64, masks->state.weight_total, next.weight_total);
+    hanse_masking_state_clear(&next);
+    return rc;
+}
+
+hanse_rc hanse_agent_masks_result(hanse_agent *agent, const hanse_result *result, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RESULT, .slot = result->slot};
+    hanse_masking_state next = HANSE_MASKING_STATE_EMPTY;
+    hanse_rc rc = HANSE_OK;
+
+    if (!is_ours(agent, result->run))
+        return HANSE_OK;
+    if (result->masking.len > 0) {
+        rc = hanse_masking_state_decode(&next, agent->offer.plan, &masks->layout, result->masking, err);
+        if (rc != HANSE_OK)
+            return rc;
+        hanse_masking_state_clear(&masks->state);
+        masks->state = next;
+    }
+    if (result->status == HANSE_ROUND_PUBLISHED) {
+        hanse_err why = {0};
+
+        rc = step(agent, &event, &why);
+        rc = rc == HANSE_E_USAGE ? HANSE_OK : rc; /* this site had no part in it */
+        if (rc != HANSE_OK && err != NULL)
+            *err = why;
+    }
+    return rc == HANSE_OK && result->state == HANSE_RUN_GOES_ON ? hanse_agent_masks_leave(agent, err) : rc;
+}
+
+/* ---- as a holder of others' shares ---- */
+
+hanse_rc hanse_agent_on_cut(hanse_agent *agent, const hanse_msg_cut *message, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_CUT, .object = {message->cut, message->sig}};
+    hanse_signed *uploads = NULL, *signatures = NULL;
+    hanse_secagg_cut cut;
+    size_t count = 0;
+    hanse_rc rc = hanse_secagg_cut_decode(&cut, message->cut, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    if (!is_ours(agent, cut.run))
+        goto done;
+    event.slot = cut.slot;
+    rc = hanse_signed_list_decode(&uploads, &count, message->uploads, agent->masks->roster.sites_count, err);
+    if (rc == HANSE_OK && count != agent->masks->roster.sites_count)
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "CUT with %zu headers, the roster has %zu sites", count, agent->masks->roster.sites_count);
+    if (rc == HANSE_OK)
+        rc = hanse_signed_list_decode(&signatures, &event.signatures_count, message->signatures, agent->masks->roster.sites_count, err);
+    if (rc != HANSE_OK)
+        goto done;
+    event.uploads = uploads;
+    event.signatures = signatures;
+    rc = logged(step(agent, &event, err), "cut_refused", cut.slot, err);
+done:
+    hanse_secagg_cut_clear(&cut);
+    hanse_free(uploads);
+    hanse_free(signatures);
+    return rc;
+}
+
+hanse_rc hanse_agent_on_ask_dead(hanse_agent *agent, const hanse_msg_ask_dead *message, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_DEAD, .slot = message->slot};
+
+    return is_ours(agent, message->run) ? logged(step(agent, &event, err), "dead_refused", message->slot, err) : HANSE_OK;
+}
+
+hanse_rc hanse_agent_on_abort(hanse_agent *agent, const hanse_msg_abort *message, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_ABORT, .slot = message->slot};
+    hanse_signed *deads = NULL;
+    hanse_rc rc;
+
+    if (!is_ours(agent, message->run))
+        return HANSE_OK;
+    rc = hanse_signed_list_decode(&deads, &event.signatures_count, message->deads, agent->masks->roster.sites_count, err);
+    event.signatures = deads;
+    if (rc == HANSE_OK)
+        rc = logged(step(agent, &event, err), "abort_refused", message->slot, err);
+    hanse_free(deads);
+    return rc;
+}
+
+hanse_rc hanse_agent_masks_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_TICK};
+    const hanse_trust trust = {agent->keys.ca, agent->keys.crl, false};
+    hanse_rc rc;
+
+    if (masks == NULL || now_ms < masks->tick_ms)
+        return HANSE_OK;
+    masks->tick_ms = now_ms + TICK_MS;
+    if (hanse_secagg_roster_refresh(masks->members, &trust, (int64_t)(now_ms / 1000), err) != HANSE_OK)
+        hanse_log(HANSE_LOG_WARN, "roster_not_trusted reason=%s", err->text);
+    rc = step(agent, &event, err);
+    if (rc == HANSE_OK && hanse_secagg_site_epoch_until(masks->site) < now_ms + masks->config.ticket_life_ms / 2)
+        rc = logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
+    return rc;
+}
