@@ -99,15 +99,24 @@ static hanse_rc show_members(hanse_cli *cli, const view *v, const hanse_store_ro
         const hanse_roster_site *site = &v->roster.sites[i];
         const hanse_store_contribution none = {.state = HANSE_STORE_PART_ABSENT}, *part = &none;
         const char *state;
+        char weight[24];
+        bool masked;
 
         for (size_t j = 0; j < count; j++)
             if (memcmp(parts[j].site_id, site->id, 32) == 0)
                 part = &parts[j];
+        /* Of a masked contribution nobody but its site knows the weight. */
+        masked = part->state == HANSE_STORE_PART_ACCEPTED && part->weight == 0 && round->weight > 0;
+        if (masked)
+            (void)snprintf(weight, sizeof weight, "-");
+        else
+            (void)snprintf(weight, sizeof weight, "%ju", (uintmax_t)part->weight);
         state = part == &none && round->state == HANSE_STORE_ROUND_OPEN ? "awaited" : hanse_store_part_name(part->state);
-        hanse_cli_print(cli, "        %-20s %-9s %10ju%s%s%s%s\n", site->name, state, (uintmax_t)part->weight, part->code[0] == '\0' ? "" : "  ",
+        hanse_cli_print(cli, "        %-20s %-9s %10s%s%s%s%s\n", site->name, state, weight, part->code[0] == '\0' ? "" : "  ",
                         part->code, part->reason[0] == '\0' ? "" : ": ", part->reason);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "site", site->name, "organisation",
-                                              site->organisation, "state", state, "weight", (json_int_t)part->weight, "bytes",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:s, s:o}", "site", site->name, "organisation",
+                                              site->organisation, "state", state, "weight",
+                                              masked ? json_null() : json_integer((json_int_t)part->weight), "bytes",
                                               (json_int_t)part->bytes, "code", part->code, "reason", part->reason, "time",
                                               hanse_command_time(part->time_ms)));
     }

@@ -244,7 +244,9 @@ hanse_rc hanse_node_config_template(hanse_buf *out, const char *coordinator, con
         "  # Plans taken without asking, by their 64 hex digits. With [] each run is accepted by hand: `hanse-node accept plan HASH`.\n"
         "  accept: []\n"
         "  # Under a sealed plan the coordinator could read this site's single updates. true: this site trusts it not to.\n"
-        "  allow_sealed: false\n\n"
+        "  allow_sealed: false\n"
+        "  # A sum over two sites tells each the other's part. true: this site agrees to runs of two.\n"
+        "  allow_two: false\n\n"
         "log:\n  level: info\n",
         coordinator, server_name ? "server_name: \"" : "", server_name ? server_name : "", server_name ? "\"\n" : "", organisation, site);
 }

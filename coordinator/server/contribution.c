@@ -201,7 +201,7 @@ static hanse_rc put_contribution(hanse_live_run *run, size_t member, hanse_store
 {
     hanse_member *self = &run->members[member];
     hanse_store_contribution part = {.round = run->current.round, .attempt = run->current.attempt, .state = state,
-                                     .weight = run->round.weights[member], .time_ms = hanse_clock_wall_ms()};
+                                     .weight = run->masks == NULL ? run->round.weights[member] : 0, .time_ms = hanse_clock_wall_ms()};
 
     memcpy(part.run_id, run->row.run_id, 16);
     memcpy(part.site_id, run->roster.sites[member].id, 32);

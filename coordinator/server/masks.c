@@ -7,9 +7,8 @@
 
 #include <inttypes.h>
 
-#define TELL_MS 1000u        /* a list of epochs that is not complete waits for more */
-#define WAIT_MAX_MS 60000u   /* for the last tickets, once there are enough */
-#define WAIT_SHARE 10        /* ... but no more than this part of the round's deadline */
+#define WAIT_MAX_MS 60000u /* for the last epochs and tickets, once there are enough */
+#define WAIT_SHARE 10      /* ... but no more than this part of the round's deadline */
 
 /* ---- life ---- */
 
@@ -167,6 +166,13 @@ void hanse_masks_refresh(hanse_live_run *run)
 
 /* ---- epochs ---- */
 
+static uint64_t patience_ms(const hanse_live_run *run)
+{
+    uint64_t share = run->plan->rounds.deadline_ms / WAIT_SHARE;
+
+    return share < WAIT_MAX_MS ? share : WAIT_MAX_MS;
+}
+
 static void tell_epochs(hanse_live_run *run, size_t member)
 {
     hanse_masks *masks = run->masks;
@@ -242,7 +248,7 @@ static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_s
     if (masks->epochs_count == run->roster.sites_count)
         tell_all(run);
     else if (masks->tell_ms == 0)
-        masks->tell_ms = hanse_clock_wall_ms() + TELL_MS;
+        masks->tell_ms = hanse_clock_wall_ms() + patience_ms(run); /* a ticket opens the easier, the more hold a share of it */
     return HANSE_OK;
 }
 
@@ -270,7 +276,7 @@ void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
             if (rc == HANSE_OK)
                 rc = take_epoch(run, member, message, &err);
         }
-        if (rc == HANSE_OK && !run->masks->members[member].told) /* it has just come: it has seen nothing on this connection */
+        if (rc == HANSE_OK && run->masks->tell_ms == 0 && !run->masks->members[member].told) /* it has seen nothing on this connection */
             tell_epochs(run, member);
     }
     if (rc != HANSE_OK)
@@ -322,13 +328,6 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
 done:
     hanse_secagg_ticket_clear(&ticket);
     return rc;
-}
-
-static uint64_t patience_ms(const hanse_live_run *run)
-{
-    uint64_t share = run->plan->rounds.deadline_ms / WAIT_SHARE;
-
-    return share < WAIT_MAX_MS ? share : WAIT_MAX_MS;
 }
 
 bool hanse_masks_ready(const hanse_live_run *run, uint64_t now_ms)

@@ -34,7 +34,9 @@ class Run(consortium.TestCase):
             self.assertEqual(attempt["state"], "published")
             self.assertEqual({s["site"]: s["state"] for s in attempt["sites"]},
                              {site: "accepted" for site in ("north", "east", "south", "west")})
-            self.assertEqual(attempt["weight"], sum(s["weight"] for s in attempt["sites"]))
+            if attempt["kind"] != "evaluation":  # masked: the sum is known, and no site's part of it
+                self.assertGreater(attempt["weight"], 400)
+                self.assertEqual({s["weight"] for s in attempt["sites"]}, {None})
         last = shown["rounds"][-1]
         self.assertGreater(last["accuracy"], 0.6)
         self.assertGreater(last["auc"], 0.7)

@@ -1,0 +1,179 @@
+"""Masked rounds with real processes: sites and the coordinator are lost at the worst moments, floors are kept, sums stay exact."""
+import os
+import shutil
+import time
+import unittest
+
+import consortium
+from consortium import OK, POLICY, QUORUM, plan_text, wait_for
+
+SITES = ["a", "b", "c", "d"]
+MASKED = dict(aggregation__privacy="masked", rounds__min_sites=3)
+SLOW = dict(MASKED, train__epochs=None, train__steps=12000, train__batch=64, model__kind="mlp", model__hidden=[32], rounds__count=3)
+
+
+class Masked(consortium.TestCase):
+    def begun(self, sites=SITES, **changes):
+        c = self.consortium(sites)
+        run_id = c.submit(plan_text(**changes))
+        c.accept(run_id)
+        return c, run_id
+
+    def published(self, c, run_id):
+        return [r for r in c.show(run_id)["rounds"] if r["state"] == "published"]
+
+    def took_part(self, attempt):
+        return sorted(s["site"] for s in attempt["sites"] if s["state"] == "accepted")
+
+    def begins(self, c, site, what, times=1):
+        wait_for(lambda: c.log_of(site).count(what) >= times, "%s: %s" % (site, what))
+
+    def test_whole_run(self):
+        c, run_id = self.begun(**MASKED)
+        c.start_nodes()
+        shown = c.finish(run_id)
+        self.assertEqual([r["kind"] for r in shown["rounds"]], ["statistics"] + 3 * ["training"] + ["evaluation"])
+        for attempt in shown["rounds"]:
+            self.assertEqual(self.took_part(attempt), SITES)
+            self.assertEqual({s["weight"] for s in attempt["sites"]} - {0}, {None} if attempt["kind"] != "evaluation" else set())
+        self.assertEqual(shown["rounds"][1]["weight"], sum(1 for _ in SITES) * 0 + shown["rounds"][0]["weight"])
+        self.assertGreater(shown["rounds"][-1]["accuracy"], 0.7)
+        c.export(run_id)
+
+    def test_site_lost_before_its_upload(self):
+        """Its masks are taken off with the others' help; the round goes on without it, the next one with it."""
+        c, run_id = self.begun(**dict(SLOW, rounds__deadline="4s", rounds__count=2))
+        c.start_nodes()
+        self.begins(c, "a", "work_begin round=1 ")
+        c.nodes["a"].kill()
+        wait_for(lambda: [r for r in self.published(c, run_id) if r["round"] == 1], "round 1 without a", 30)
+        c.start_node("a")
+        shown = c.finish(run_id)
+        self.assertEqual(self.took_part([r for r in shown["rounds"] if r["round"] == 1][-1]), ["b", "c", "d"])
+        c.export(run_id)
+
+    def test_site_lost_after_its_receipt(self):
+        """Its upload counts; the others open the sum without its help."""
+        c, run_id = self.begun(**dict(SLOW, rounds__count=1))
+        c.start_nodes()
+        wait_for(lambda: "contribution_accepted run=toy round=1 " in c.log_of("coordinator"), "a receipt")
+        lost = next(s for s in SITES if "contribution_accepted run=toy round=1 site=" + s in c.log_of("coordinator"))
+        c.nodes[lost].kill()
+        wait_for(lambda: [r for r in self.published(c, run_id) if r["round"] == 1], "round 1", 30)
+        self.assertIn(lost, self.took_part([r for r in self.published(c, run_id) if r["round"] == 1][-1]))
+        c.start_node(lost)
+        c.finish(run_id)
+
+    def test_too_few_sites(self):
+        """Two of four are gone: the round is void, nothing is opened, and the run goes on when they are back."""
+        c, run_id = self.begun(**dict(SLOW, rounds__deadline="3s", rounds__count=1))
+        c.start_nodes()
+        self.begins(c, "a", "work_begin round=1 ")
+        c.nodes["a"].kill()
+        c.nodes["b"].kill()
+        wait_for(lambda: [r for r in c.show(run_id)["rounds"] if r["state"] == "void"], "a void round", 30)
+        void = [r for r in c.show(run_id)["rounds"] if r["state"] == "void"][0]
+        self.assertRegex(void["reason"], r"2 of 4 sites contributed")
+        c.start_node("a")
+        c.start_node("b")
+        c.finish(run_id, 90)
+
+    def twin(self, c):
+        """The consortium's directories as they are now, to be put back for a second run of the same run."""
+        copy = c.dir + "-twin"
+        shutil.copytree(c.dir, copy, ignore=shutil.ignore_patterns("*.sock", "*.log"))
+        self.addCleanup(shutil.rmtree, copy, True)
+        return copy
+
+    def restore(self, c, copy):
+        for process in list(c.nodes.values()) + [c.service]:
+            process.stop()
+        for name in os.listdir(copy):
+            path = c.path(name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+            source = os.path.join(copy, name)
+            shutil.copytree(source, path) if os.path.isdir(source) else shutil.copy2(source, path)
+        c.serve()
+
+    def same_model(self, disturb, **changes):
+        """A run that `disturb` gets at, and the same run left alone, with the same keys: bit for bit one model."""
+        c, run_id = self.begun(**changes)
+        c.service.stop()
+        copy = self.twin(c)
+        c.serve()
+        c.start_nodes()
+        disturb(c)
+        c.finish(run_id, 120)
+        model = c.export(run_id).data
+        self.restore(c, copy)
+        c.start_nodes()
+        shown = c.finish(run_id, 120)
+        for attempt in shown["rounds"]:
+            self.assertEqual(self.took_part(attempt), SITES)
+        os.remove(c.path(run_id + ".safetensors"))
+        self.assertEqual(c.export(run_id).data, model)
+
+    def test_kill_coordinator(self):
+        def disturb(c):
+            for times in (1, 2):
+                self.begins(c, "b", "work_begin round=%d " % times)
+                c.service.kill()
+                time.sleep(0.2)
+                c.serve()
+            wait_for(lambda: "round_cut run=toy round=3 " in c.log_of("coordinator"), "the cut of round 3", 60, 0.001)
+            c.service.kill()
+            c.serve()
+
+        self.same_model(disturb, **SLOW)
+
+    def test_kill_everybody(self):
+        def disturb(c):
+            for times in (1, 2, 3):
+                wait_for(lambda: "contribution_accepted run=toy round=%d " % times in c.log_of("coordinator"), "a receipt", 60, 0.001)
+                c.service.kill()
+                for node in c.nodes.values():
+                    node.kill()
+                c.serve()
+                c.start_nodes()
+
+        self.same_model(disturb, **SLOW)
+
+    def test_cron_profile(self):
+        c, run_id = self.begun(**dict(MASKED, aggregation__profile="cron", rounds__count=2))
+        c.start_nodes()
+        shown = c.finish(run_id)
+        self.assertEqual(self.took_part(shown["rounds"][-1]), SITES)
+
+    def test_floors(self):
+        """Two sites are no cohort, unless plan and sites say so; a site's own floor is its own."""
+        c = self.consortium(["a", "b"])
+        refused = c.coordinator("submit", c.write("plan.yaml", plan_text(**dict(MASKED, rounds__min_sites=2))), code=QUORUM)
+        self.assertIn("E_COHORT", refused.err)
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__min_sites=2, aggregation__allow_two=True)))
+        c.accept(run_id)
+        result = c.node("a", "run", "--once", code=POLICY)
+        self.assertIn("sums hide too little", result.err)
+        for site in ("a", "b"):
+            with open(c.path(site, "node.yaml"), encoding="utf-8") as file:
+                text = file.read()
+            with open(c.path(site, "node.yaml"), "w", encoding="utf-8") as file:
+                file.write(text.replace("allow_two: false", "allow_two: true"))
+        c.start_nodes()
+        c.finish(run_id)
+
+    def test_second_run_on_one_model(self):
+        """The same plan again would compare two sums over one base model: refused, with what to do."""
+        c, run_id = self.begun(**dict(MASKED, rounds__count=1))
+        c.start_nodes()
+        c.finish(run_id)
+        for node in c.nodes.values():
+            self.assertEqual(node.stop(), OK)
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__count=1)))
+        c.accept(run_id)
+        c.start_nodes()
+        wait_for(lambda: "train.seed" in c.log_of("a"), "the refusal")
+        c.coordinator("stop", run_id)
+
+
+if __name__ == "__main__":
+    unittest.main()
