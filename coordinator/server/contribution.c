@@ -130,6 +130,9 @@ static void take_upload(hanse_live_run *run, hanse_session *session, size_t memb
     }
     resume.resume.transfer = session->up.transfer;
     resume.resume.chunks = spool->held;
+    if (spool->held > 0)
+        hanse_log(HANSE_LOG_INFO, "upload_resumed run=%s site=%s chunks=%" PRIu64 " of=%" PRIu64, run->row.name, session->name, spool->held,
+                  spool->shape.chunks);
     hanse_session_send(session, &resume);
     if (spool->held == spool->shape.chunks)
         hanse_live_run_complete(run, member);

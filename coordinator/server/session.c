@@ -214,6 +214,9 @@ static hanse_rc on_fetch(hanse_session *session, const hanse_msg_fetch *fetch, h
         download_clear(&fresh);
         return rc;
     }
+    if (fresh.index > 0)
+        hanse_log(HANSE_LOG_INFO, "download_resumed run=%s site=%s chunks=%" PRIu64 " of=%" PRIu64, run->row.name, session->name, fresh.index,
+                  fresh.chunks);
     message.model.transfer = fresh.transfer = ++session->transfers;
     message.model.size = fresh.size;
     message.model.chunks = fresh.chunks;
