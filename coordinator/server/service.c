@@ -373,7 +373,9 @@ static void raise_files_limit(const hanse_coordinator_config *config)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
+        hanse_log(HANSE_LOG_WARN, "files_limit_low limit=%ju wanted=%ju text=%s", (uintmax_t)limit.rlim_cur, (uintmax_t)want,
+                  "raise the hard limit on open files (LimitNOFILE, ulimit -Hn), or lower limits.connections");
 }
 
 hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *config, const hanse_service_options *options, hanse_err *err)

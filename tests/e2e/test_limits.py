@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import random
 import re
+import resource
 import socket
 import ssl
 import threading
@@ -250,6 +251,21 @@ class Limits(consortium.TestCase):
         c.serve()
         c.finish(run_id)
         self.assertEqual(c.log_of("a").count("work_begin"), 2)  # and the evaluation: nothing was trained twice
+
+    def test_open_files(self):
+        """The soft limit is raised; a hard one that is too low for limits.connections is said in words."""
+        for hard, low in ((20000, False), (500, True)):
+            with self.subTest(hard):
+                if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
+                    self.skipTest("the hard limit is below %d" % hard)
+                c = self.consortium(serve=False)
+                c.service = c.start("coordinator", "/bin/sh", "-c", "ulimit -Sn 200 && ulimit -Hn %d && exec %s serve --dir %s" %
+                                    (hard, os.path.abspath(consortium.COORDINATOR), c.home))
+                wait_for(c.answers, "the coordinator's control socket")
+                with open("/proc/%d/limits" % c.service.child.pid, encoding="ascii") as file:
+                    soft = int(re.search(r"Max open files +(\d+)", file.read()).group(1))
+                self.assertEqual(soft, 500 if low else 2 * 2048 + 4096)
+                self.assertEqual("files_limit_low limit=500 wanted=8192" in c.log_of("coordinator"), low)
 
 
 if __name__ == "__main__":
