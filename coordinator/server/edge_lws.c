@@ -188,27 +188,26 @@ static void identify(hanse_session *session)
 {
     SSL *ssl = lws_get_ssl(session->wsi);
     X509 *cert = SSL_get1_peer_certificate(ssl);
-    hanse_store_site *sites = NULL;
-    size_t count = 0;
+    hanse_store_site site = {0};
     hanse_cert_info info;
 
     if (cert == NULL) {
         (void)SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT); /* the token of an enrolment, in OpenSSL's own buffers */
         return;
     }
-    if (hanse_cert_read(cert, &info, NULL) == HANSE_OK && hanse_store_sites(session->server->store, &sites, &count, NULL) == HANSE_OK) {
-        for (size_t i = 0; i < count; i++) {
-            if (strcmp(sites[i].uri, info.uri) != 0 || sites[i].status != HANSE_STORE_ACTIVE)
-                continue;
-            session->has_cert = true;
-            memcpy(session->site_id, sites[i].site_id, 32);
-            memcpy(session->name, sites[i].name, sizeof session->name);
+    if (hanse_cert_read(cert, &info, NULL) == HANSE_OK) {
+        hanse_rc rc = hanse_store_site_by_uri(session->server->store, info.uri, &site, NULL);
+
+        session->has_cert = rc == HANSE_OK && site.status == HANSE_STORE_ACTIVE;
+        if (session->has_cert) {
+            memcpy(session->site_id, site.site_id, 32);
+            memcpy(session->name, site.name, sizeof session->name);
         }
-        session->unknown = !session->has_cert;
+        session->unknown = !session->has_cert && (rc == HANSE_OK || rc == HANSE_E_NOTFOUND);
         if (session->unknown && hanse_edge_may_log(session->server, &session->connection->address, session->connection->text))
             hanse_log(HANSE_LOG_WARN, "certificate_unknown uri=%s peer=%s", info.uri, session->connection->text);
     }
-    hanse_store_sites_free(sites, count);
+    hanse_store_site_clear(&site);
     X509_free(cert);
 }
 

@@ -46,9 +46,10 @@ typedef struct hanse_store_site {
 /* All sites by name. `out` [count] owned by the caller: hanse_store_sites_free(). */
 HANSE_MUST_CHECK hanse_rc hanse_store_sites(hanse_store *store, hanse_store_site **out, size_t *count, hanse_err *err);
 void hanse_store_sites_free(hanse_store_site *sites, size_t count);
-/* One site by its name, or by its id. `out` owned: hanse_store_site_clear(). Errors: NOTFOUND. */
+/* One site by its name, its id, or the URI of its certificates. `out` owned: hanse_store_site_clear(). Errors: NOTFOUND. */
 HANSE_MUST_CHECK hanse_rc hanse_store_site_find(hanse_store *store, const char *name, hanse_store_site *out, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_site_by_id(hanse_store *store, const uint8_t site_id[32], hanse_store_site *out, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_store_site_by_uri(hanse_store *store, const char *uri, hanse_store_site *out, hanse_err *err);
 void hanse_store_site_clear(hanse_store_site *site);
 /* The site connected, or said BYE: for `sites`. Unknown ids are ignored. */
 HANSE_MUST_CHECK hanse_rc hanse_store_site_seen(hanse_store *store, const uint8_t site_id[32], uint64_t now_ms, hanse_err *err);

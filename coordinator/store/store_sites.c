@@ -118,6 +118,14 @@ hanse_rc hanse_store_site_by_id(hanse_store *store, const uint8_t site_id[32], h
     return one_site(&query, hex, out, err);
 }
 
+hanse_rc hanse_store_site_by_uri(hanse_store *store, const char *uri, hanse_store_site *out, hanse_err *err)
+{
+    hanse_query query = hanse_query_begin(store, "SELECT " SITE_COLUMNS " FROM site WHERE uri = ?", err);
+
+    hanse_query_bind_text(&query, uri);
+    return one_site(&query, uri, out, err);
+}
+
 hanse_rc hanse_store_site_seen(hanse_store *store, const uint8_t site_id[32], uint64_t now_ms, hanse_err *err)
 {
     hanse_query query = hanse_query_begin(store, "UPDATE site SET seen_ms = ? WHERE site_id = ?", err);

@@ -305,6 +305,11 @@ static void binds_tokens_to_keys(void **state)
     assert_int_equal(sites[0].status, HANSE_STORE_ACTIVE);
     assert_int_equal(sites[0].site_id[0], 2);
     hanse_store_sites_free(sites, count);
+    hanse_store_site_clear(&site);
+    assert_int_equal(hanse_store_site_by_uri(store, "urn:hanse:org:b", &site, &err), HANSE_E_NOTFOUND);
+    assert_int_equal(hanse_store_site_by_uri(store, "urn:hanse:org:a", &site, NULL), HANSE_OK);
+    assert_string_equal(site.name, "a");
+    assert_int_equal(site.site_id[0], 2); /* the keys enrolled last */
     {
         hanse_store_serial *serials;
         uint64_t *times;
