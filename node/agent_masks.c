@@ -272,13 +272,62 @@ static hanse_rc state_epoch(hanse_agent *agent, hanse_err *err)
     const hanse_agent_masks *masks = agent->masks;
     const uint64_t now_ms = hanse_clock_wall_ms(), life_ms = masks->config.ticket_life_ms;
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_EPOCH};
+    hanse_rc rc;
 
     if (hanse_secagg_site_epoch_until(masks->site) < now_ms + life_ms / 2) {
         event.epoch = (uint32_t)(now_ms / 1000); /* rises by itself, after a restored backup too */
         event.from_ms = now_ms;
         event.until_ms = now_ms + life_ms;
+        rc = step(agent, &event, err);
+        if (rc != HANSE_E_USAGE)
+            return rc;
+        event.epoch++; /* two in one second */
     }
     return step(agent, &event, err);
+}
+
+static uint64_t newest_slot(const hanse_agent *agent)
+{
+    const hanse_site_run *run = &agent->site.run;
+    uint64_t newest = agent->masks->newest;
+
+    if (run->stage != HANSE_STAGE_NONE && run->spec.slot > newest)
+        newest = run->spec.slot;
+    return run->has_result && run->result_slot > newest ? run->result_slot : newest;
+}
+
+/* The operator has allowed one more burnt slot (`accept retry`). */
+static hanse_rc take_retry(hanse_agent *agent, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RETRY};
+    const uint8_t *run = agent->masks->config.run;
+    bool asked = false;
+    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RETRY, run, &asked, err);
+
+    if (rc == HANSE_OK && asked)
+        rc = step(agent, &event, err);
+    return rc == HANSE_OK && asked ? hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RETRY, run, err) : rc;
+}
+
+/* The operator says that an old state was restored (`recover`): nothing is answered for slots that tickets may have been left for, and the
+ * epoch is a new one. */
+static hanse_rc take_recover(hanse_agent *agent, uint64_t newest, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = newest + TICKETS + 1};
+    const uint8_t *run = agent->masks->config.run;
+    bool asked = false;
+    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RECOVER, run, &asked, err);
+
+    if (rc != HANSE_OK || !asked)
+        return rc;
+    rc = step(agent, &event, err);
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RECOVER, run, err);
+    if (rc != HANSE_OK)
+        return rc;
+    hanse_log(HANSE_LOG_WARN, "recovered slot=%" PRIu64 " text=this site takes part again from that slot on", event.slot);
+    memset(agent->masks->sent, 0, sizeof agent->masks->sent);
+    return state_epoch(agent, err);
 }
 
 hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
@@ -294,17 +343,8 @@ hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
             return rc;
     }
     memset(agent->masks->sent, 0, sizeof agent->masks->sent);
-    return logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
-}
-
-static uint64_t newest_slot(const hanse_agent *agent)
-{
-    const hanse_site_run *run = &agent->site.run;
-    uint64_t newest = agent->masks->newest;
-
-    if (run->stage != HANSE_STAGE_NONE && run->spec.slot > newest)
-        newest = run->spec.slot;
-    return run->has_result && run->result_slot > newest ? run->result_slot : newest;
+    rc = take_retry(agent, err);
+    return rc == HANSE_OK ? logged(state_epoch(agent, err), "epoch_not_stated", 0, err) : rc;
 }
 
 static bool was_sent(const hanse_agent_masks *masks, uint64_t slot)
@@ -347,7 +387,11 @@ hanse_rc hanse_agent_on_peers(hanse_agent *agent, const hanse_msg_peers *message
 
     if (!is_ours(agent, message->run))
         return HANSE_OK;
-    rc = hanse_signed_list_decode(&list, &count, message->epochs, agent->masks->roster.sites_count, err);
+    if (message->slot > 0 && message->slot - 1 > agent->masks->newest)
+        agent->masks->newest = message->slot - 1;
+    rc = take_recover(agent, newest_slot(agent), err);
+    if (rc == HANSE_OK)
+        rc = hanse_signed_list_decode(&list, &count, message->epochs, agent->masks->roster.sites_count, err);
     for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
         hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_PEER, .object = list[i]};
 
@@ -355,8 +399,6 @@ hanse_rc hanse_agent_on_peers(hanse_agent *agent, const hanse_msg_peers *message
             rc = logged(step(agent, &event, err), "epoch_refused", 0, err);
     }
     hanse_free(list);
-    if (rc == HANSE_OK && message->slot > 0 && message->slot - 1 > agent->masks->newest)
-        agent->masks->newest = message->slot - 1;
     return rc == HANSE_OK ? hanse_agent_masks_leave(agent, err) : rc;
 }
 

@@ -137,6 +137,52 @@ done:
     return rc;
 }
 
+static hanse_rc accept_retry(hanse_cli *cli, hanse_err *err)
+{
+    hanse_site_store *store = NULL;
+    hanse_site_run run;
+    char hex[33];
+    hanse_rc rc = hanse_site_store_open(&store, cli->dir, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_node_run_find(store, cli->args[0], &run, err);
+    if (rc == HANSE_OK && run.run_state != HANSE_RUN_GOES_ON)
+        rc = HANSE_FAIL(err, HANSE_E_INVALID, "run %s is over", cli->args[0]);
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_ask(store, HANSE_SITE_ASK_RETRY, run.offer.run, err);
+    if (rc == HANSE_OK) {
+        hanse_hex_encode(hex, run.offer.run, 16);
+        hanse_cli_print(cli, "run %s may end one more round without a result; counts from the next connection on\n", hex);
+        cli->data = json_pack("{s:s}", "run", hex);
+    }
+    hanse_site_store_close(store);
+    return rc;
+}
+
+/* For every run that goes on: whatever this directory has forgotten of its tickets must never be answered. */
+static hanse_rc recover(hanse_cli *cli, hanse_err *err)
+{
+    hanse_site_store *store = NULL;
+    hanse_site_offer_row *rows = NULL;
+    size_t count = 0, asked = 0;
+    hanse_rc rc = hanse_site_store_open(&store, cli->dir, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_offers(store, &rows, &count, err);
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++)
+        if (rows[i].joined && rows[i].state == HANSE_RUN_GOES_ON) {
+            rc = hanse_site_store_ask(store, HANSE_SITE_ASK_RECOVER, rows[i].offer.run, err);
+            asked++;
+        }
+    if (rc == HANSE_OK) {
+        hanse_cli_print(cli, "%zu runs: from the next connection on this site leaves out the slots that it may have left tickets for\n", asked);
+        cli->data = json_pack("{s:I}", "runs", (json_int_t)asked);
+    }
+    hanse_free(rows);
+    hanse_site_store_close(store);
+    return rc;
+}
+
 static hanse_rc accept_roster(hanse_cli *cli, hanse_err *err)
 {
     hanse_site_store *store = NULL;
@@ -290,6 +336,8 @@ static const hanse_cli_command commands[] = {
     {"roster", "", "who takes part in the offered runs, with key fingerprints", 0, 0, true, NULL, roster},
     {"accept plan", "HASH", "take part in one run of this plan", 1, 1, true, NULL, accept_plan},
     {"accept roster", "HASH", "these sites and keys, and no others", 1, 1, true, NULL, accept_roster},
+    {"accept retry", "RUN", "allow a masked run one more round without result", 1, 1, true, NULL, accept_retry},
+    {"recover", "", "an older copy of the directory was restored: begin anew with masks", 0, 0, true, NULL, recover},
     {"run", "", "the service; with --once for cron", 0, 0, true, run_options, hanse_command_node_run},
     {"show", "[RUN]", "how the global model and this site's own one do on this site's test data", 0, 1, true, show_options,
      hanse_command_node_show},

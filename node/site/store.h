@@ -90,6 +90,12 @@ HANSE_MUST_CHECK hanse_rc hanse_site_store_facts(hanse_site_store *store, hanse_
 /* `masking` of the last result that had one; empty before. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t run_id[16], hanse_buf *masking, hanse_err *err);
 
+/* What a command asks of the service about a run: one more try after burnt slots, or to begin anew after an old state was restored. */
+typedef enum hanse_site_ask { HANSE_SITE_ASK_RETRY, HANSE_SITE_ASK_RECOVER } hanse_site_ask;
+HANSE_MUST_CHECK hanse_rc hanse_site_store_ask(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_site_store_asked(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], bool *found, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err);
+
 /* ---- results and evaluations ---- */
 /* Append the signed bytes and save `run` and the result's masking, in one transaction. The same result again is harmless. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_run *run,

@@ -646,6 +646,41 @@ hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t ru
     return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
 }
 
+/* A row of meta; what is asked twice is done once. */
+static void ask_key(char key[48], hanse_site_ask what, const uint8_t run_id[16])
+{
+    char hex[33];
+
+    hanse_hex_encode(hex, run_id, 16);
+    (void)snprintf(key, 48, "%s %s", what == HANSE_SITE_ASK_RETRY ? "retry" : "recover", hex);
+}
+
+hanse_rc hanse_site_store_ask(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err)
+{
+    char key[48];
+
+    ask_key(key, what, run_id);
+    return meta_put(store, key, "", 1, err);
+}
+
+hanse_rc hanse_site_store_asked(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], bool *found, hanse_err *err)
+{
+    char key[48], value;
+
+    ask_key(key, what, run_id);
+    return meta_get(store, key, &value, 1, found, err);
+}
+
+hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err)
+{
+    query q = prepare(store, "DELETE FROM meta WHERE key=?");
+    char key[48];
+
+    ask_key(key, what, run_id);
+    bind_text(&q, key);
+    return run(&q, err);
+}
+
 /* ---- results and evaluations ---- */
 
 hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_run *state, const hanse_result *result,

@@ -161,6 +161,42 @@ class Masked(consortium.TestCase):
         c.start_nodes()
         c.finish(run_id)
 
+    def test_restored_copy(self):
+        """A site whose directory went back in time is told so, and takes part again after `recover`."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand"))
+        c.start_nodes()
+
+        def rounds(count):
+            for _ in range(count):
+                done = len(self.published(c, run_id))
+                c.coordinator("round", run_id)
+                wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 30)
+
+        rounds(1)
+        c.nodes["a"].stop()
+        shutil.copytree(c.path("a"), c.path("a-old"))
+        c.start_node("a")
+        wait_for(lambda: c.log_of("a").count("connected ") >= 2, "a's return")
+        rounds(2)
+        c.nodes["a"].stop()
+        shutil.rmtree(c.path("a"))
+        os.rename(c.path("a-old"), c.path("a"))
+        c.node("a", "recover")
+        c.start_node("a")
+        wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
+        rounds(4)
+        self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
+
+    def test_accept_retry(self):
+        c, run_id = self.begun(**dict(MASKED, rounds__schedule="on-demand"))
+        c.start_nodes()
+        c.coordinator("round", run_id)
+        c.nodes["a"].stop()
+        self.assertIn("one more round", c.node("a", "accept", "retry", run_id[:8]).out)
+        c.start_node("a")
+        c.coordinator("round", run_id)
+        c.node("a", "accept", "retry", "ffff", code=consortium.INVALID)
+
     def test_second_run_on_one_model(self):
         """The same plan again would compare two sums over one base model: refused, with what to do."""
         c, run_id = self.begun(**dict(MASKED, rounds__count=1))
