@@ -265,6 +265,7 @@ static void on_timer(lws_sorted_usec_list_t *sul)
     (void)sul; /* the loop looks at the clock itself */
 }
 
+/* What is due by `now_ms` was looked at since: if it still is, it waits for something else than time. */
 static uint64_t next_due(const hanse_server *server, uint64_t now_ms, uint64_t until_ms)
 {
     uint64_t due_ms = until_ms < now_ms + 60000 ? until_ms : now_ms + 60000;
@@ -272,7 +273,8 @@ static uint64_t next_due(const hanse_server *server, uint64_t now_ms, uint64_t u
     for (const hanse_live_run *run = server->runs; run != NULL; run = run->next) {
         uint64_t at_ms = hanse_live_run_due(run);
 
-        due_ms = at_ms < due_ms ? at_ms : due_ms;
+        if (at_ms > now_ms && at_ms < due_ms)
+            due_ms = at_ms;
     }
     return due_ms > now_ms ? due_ms - now_ms : 1;
 }

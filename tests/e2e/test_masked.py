@@ -187,6 +187,24 @@ class Masked(consortium.TestCase):
         rounds(4)
         self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
 
+    def test_waiting_costs_nothing(self):
+        """Tickets are there and nobody asks for a round: the coordinator sleeps."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="1s", rounds__schedule="on-demand"))
+        c.start_nodes()
+        wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 4, "the sites")
+        time.sleep(0.5)
+
+        def cpu_seconds():
+            with open("/proc/%d/stat" % c.service.child.pid, encoding="ascii") as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        before = cpu_seconds()
+        time.sleep(3)
+        self.assertLess(cpu_seconds() - before, 0.05)
+        c.coordinator("round", run_id)
+        wait_for(lambda: self.published(c, run_id), "the round that was asked for")
+
     def test_accept_retry(self):
         c, run_id = self.begun(**dict(MASKED, rounds__schedule="on-demand"))
         c.start_nodes()
