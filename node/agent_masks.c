@@ -26,7 +26,7 @@ struct hanse_agent_masks {
     hanse_err refused;  /* why they are no good; rc OK: they are */
     /* what a step gave */
     hanse_buf header, header_sig;
-    bool train, again, reseed;
+    bool reseed; /* of the last TRAIN */
 
     uint64_t newest;        /* slot that the coordinator or a result named */
     uint64_t sent[TICKETS]; /* slots whose tickets went out on this connection */
@@ -39,35 +39,6 @@ bool hanse_agent_is_masked(const hanse_agent *agent)
 }
 
 /* ---- life ---- */
-
-static hanse_rc make_members(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
-{
-    const hanse_trust trust = {agent->keys.ca, agent->keys.crl, false};
-    const hanse_roster *roster = &masks->roster;
-    hanse_secagg_member *members = hanse_calloc(roster->sites_count, sizeof *members);
-    hanse_cert **certs = hanse_calloc(roster->sites_count, sizeof *certs);
-    hanse_rc rc = members != NULL && certs != NULL ? HANSE_OK : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a roster");
-
-    for (size_t i = 0; rc == HANSE_OK && i < roster->sites_count; i++) {
-        memcpy(members[i].id, roster->sites[i].id, 32);
-        members[i].organisation = (uint32_t)i;
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(roster->sites[j].organisation, roster->sites[i].organisation) == 0) {
-                members[i].organisation = members[j].organisation;
-                break;
-            }
-        rc = hanse_cert_from_der(&certs[i], roster->sites[i].cert, err);
-        members[i].cert = certs[i];
-    }
-    if (rc == HANSE_OK)
-        rc = hanse_secagg_roster_new(&masks->members, agent->offer.offer.roster_hash, members, roster->sites_count, agent->keys.coordinator, &trust,
-                                     (int64_t)(hanse_clock_wall_ms() / 1000), err);
-    for (size_t i = 0; certs != NULL && i < roster->sites_count; i++)
-        hanse_cert_free(certs[i]);
-    hanse_free(certs);
-    hanse_free(members);
-    return rc;
-}
 
 static hanse_rc load_fact(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err)
 {
@@ -120,6 +91,7 @@ static hanse_rc configure(hanse_agent *agent, hanse_agent_masks *masks, hanse_er
 
 static hanse_rc masks_new(hanse_agent *agent, hanse_err *err)
 {
+    const hanse_trust trust = {agent->keys.ca, agent->keys.crl, false};
     hanse_agent_masks *masks = hanse_calloc(1, sizeof *masks);
     hanse_rc rc;
 
@@ -130,7 +102,8 @@ static hanse_rc masks_new(hanse_agent *agent, hanse_err *err)
     if (rc == HANSE_OK)
         rc = hanse_roster_decode(&masks->roster, hanse_buf_bytes(&masks->roster_bytes), err);
     if (rc == HANSE_OK)
-        rc = make_members(agent, masks, err);
+        rc = hanse_masking_members(&masks->members, &masks->roster, agent->offer.offer.roster_hash, agent->keys.coordinator, &trust,
+                                   hanse_clock_wall_ms(), err);
     if (rc == HANSE_OK)
         rc = configure(agent, masks, err);
     if (rc == HANSE_OK)
@@ -216,9 +189,7 @@ static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_s
     case HANSE_SECAGG_DO_SEND:
         return send(agent, event, action, err);
     case HANSE_SECAGG_DO_TRAIN:
-        masks->train = true;
-        masks->again = action->again;
-        masks->reseed = action->reseed;
+        masks->reseed = action->reseed; /* `again` needs nothing: the same seed trains the same bits */
         return HANSE_OK;
     case HANSE_SECAGG_DO_ALARM:
         hanse_log(HANSE_LOG_ERROR, "two_cuts slot=%" PRIu64 " text=the coordinator signed two different sums of one round: stop this run and tell the consortium",
@@ -236,7 +207,6 @@ static hanse_rc step(hanse_agent *agent, hanse_secagg_event *event, hanse_err *e
     hanse_err ignored;
     hanse_rc rc, done = HANSE_OK;
 
-    masks->train = false;
     event->now_ms = hanse_clock_wall_ms();
     rc = hanse_random(event->seed, sizeof event->seed, err);
     if (rc != HANSE_OK)

@@ -35,6 +35,36 @@ hanse_rc hanse_masking_params(hanse_secagg_params *out, const hanse_plan *plan, 
     return rc;
 }
 
+static uint32_t organisation_of(const hanse_roster *roster, size_t site)
+{
+    for (size_t i = 0; i < site; i++)
+        if (strcmp(roster->sites[i].organisation, roster->sites[site].organisation) == 0)
+            return (uint32_t)i;
+    return (uint32_t)site;
+}
+
+hanse_rc hanse_masking_members(hanse_secagg_roster **out, const hanse_roster *roster, const uint8_t hash[32], const hanse_cert *coordinator,
+                               const hanse_trust *trust, uint64_t now_ms, hanse_err *err)
+{
+    const size_t n = roster->sites_count;
+    hanse_secagg_member *members = hanse_calloc(n, sizeof *members);
+    hanse_cert **certs = hanse_calloc(n, sizeof *certs);
+    hanse_rc rc = members != NULL && certs != NULL ? HANSE_OK : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a roster of %zu sites", n);
+
+    for (size_t i = 0; rc == HANSE_OK && i < n; i++) {
+        rc = hanse_cert_from_der(&certs[i], roster->sites[i].cert, err);
+        members[i] = (hanse_secagg_member){.cert = certs[i], .organisation = organisation_of(roster, i)};
+        memcpy(members[i].id, roster->sites[i].id, 32);
+    }
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_roster_new(out, hash, members, n, coordinator, trust, (int64_t)(now_ms / 1000), err);
+    for (size_t i = 0; certs != NULL && i < n; i++)
+        hanse_cert_free(certs[i]); /* the roster holds references of its own */
+    hanse_free(certs);
+    hanse_free(members);
+    return rc;
+}
+
 /* ---- the state ---- */
 
 static hanse_rc state_new(hanse_masking_state *out, size_t tensors_count, hanse_err *err)

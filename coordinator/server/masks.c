@@ -15,32 +15,12 @@
 static hanse_rc make_roster(hanse_live_run *run, hanse_err *err)
 {
     const hanse_server *server = run->server;
-    const hanse_roster *roster = &run->roster;
     const hanse_trust trust = {server->ca, server->crl, false};
-    hanse_secagg_member *members = hanse_calloc(roster->sites_count, sizeof *members);
     hanse_cert *coordinator = NULL;
-    hanse_rc rc = members != NULL ? hanse_cert_from_pem(&coordinator, hanse_buf_bytes(&server->sign_cert_pem), err)
-                                  : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sites of a run");
+    hanse_rc rc = hanse_cert_from_pem(&coordinator, hanse_buf_bytes(&server->sign_cert_pem), err);
 
-    for (size_t i = 0; rc == HANSE_OK && i < roster->sites_count; i++) {
-        hanse_cert *cert = NULL;
-
-        memcpy(members[i].id, roster->sites[i].id, 32);
-        members[i].organisation = (uint32_t)i;
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(roster->sites[j].organisation, roster->sites[i].organisation) == 0) {
-                members[i].organisation = members[j].organisation;
-                break;
-            }
-        rc = hanse_cert_from_der(&cert, roster->sites[i].cert, err);
-        members[i].cert = cert;
-    }
     if (rc == HANSE_OK)
-        rc = hanse_secagg_roster_new(&run->masks->roster, run->row.roster_hash, members, roster->sites_count, coordinator, &trust,
-                                     (int64_t)(hanse_clock_wall_ms() / 1000), err);
-    for (size_t i = 0; members != NULL && i < roster->sites_count; i++)
-        hanse_cert_free((hanse_cert *)(uintptr_t)members[i].cert); /* the roster holds its own reference */
-    hanse_free(members);
+        rc = hanse_masking_members(&run->masks->roster, &run->roster, run->row.roster_hash, coordinator, &trust, hanse_clock_wall_ms(), err);
     hanse_cert_free(coordinator);
     return rc;
 }

@@ -25,6 +25,12 @@ HANSE_MUST_CHECK hanse_rc hanse_masking_params(hanse_secagg_params *out, const h
 /* What the plan asks every site to allow. */
 hanse_secagg_policy hanse_masking_policy(const hanse_plan *plan);
 
+/* The members of a run as secure aggregation knows them; sites of one organisation (by its name) count as one.
+ *   hash  of the roster, as pinned. `out` owned by the caller: hanse_secagg_roster_free().
+ * Errors: E_ROSTER, E_CERT (the coordinator's), PROTOCOL (a certificate that does not read), NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_masking_members(hanse_secagg_roster **out, const hanse_roster *roster, const uint8_t hash[32],
+                                                const hanse_cert *coordinator, const hanse_trust *trust, uint64_t now_ms, hanse_err *err);
+
 /* Where a masked run stands: carried from result to result. */
 typedef struct hanse_masking_state {
     uint64_t weight_total;  /* W: rows of the sites that are counted; 0 before the statistics round */
