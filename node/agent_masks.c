@@ -646,6 +646,8 @@ hanse_rc hanse_agent_masks_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *
     if (hanse_secagg_roster_refresh(masks->members, &trust, (int64_t)(now_ms / 1000), err) != HANSE_OK)
         hanse_log(HANSE_LOG_WARN, "roster_not_trusted reason=%s", err->text);
     rc = step(agent, &event, err);
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_scrub(agent->store, err);
     if (rc == HANSE_OK && hanse_secagg_site_epoch_until(masks->site) < now_ms + masks->config.ticket_life_ms / 2)
         rc = logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
     return rc;

@@ -10,7 +10,7 @@
 
 #define HANSE_SITE_STORE_SCHEMA 2 /* newest version this program knows */
 
-typedef struct hanse_site_store hanse_site_store; /* opaque; body in store_sqlite.c */
+typedef struct hanse_site_store hanse_site_store; /* opaque; body in store_query.h */
 
 /* Open or create DIR/state.db; older schemas are migrated, all or nothing. `out` owned by the caller, see hanse_site_store_close(). */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_open(hanse_site_store **out, const char *dir, hanse_err *err);
@@ -87,6 +87,8 @@ HANSE_MUST_CHECK hanse_rc hanse_site_store_fact_put(hanse_site_store *store, han
 /* All of them, in any order, until `take` fails. */
 typedef hanse_rc (*hanse_site_fact_take)(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err);
+/* Let go of the log too, which may still hold what was deleted. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_scrub(hanse_site_store *store, hanse_err *err);
 /* `masking` of the last result that had one; empty before. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t run_id[16], hanse_buf *masking, hanse_err *err);
 

@@ -1,17 +1,12 @@
 /* The tables, and nothing but them. Objects that were signed are kept as the bytes that came; the few columns beside them are
  * what queries ask for. */
-#include "node/site/store.h"
+#include "node/site/store_query.h"
 
 #include "hanse/file.h"
 
 #include <inttypes.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-struct hanse_site_store {
-    sqlite3 *db;
-};
 
 /* Step i leads from version i to i + 1; published steps never change. A new schema is one more string at the end, and
  * HANSE_SITE_STORE_SCHEMA one higher. */
@@ -35,112 +30,6 @@ static const char *const migrations[HANSE_SITE_STORE_SCHEMA] = {
     "ALTER TABLE run ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE work ADD COLUMN masks BLOB;",
 };
-
-/* SQLite's verdict in our words. */
-static hanse_rc fail_db(hanse_site_store *store, hanse_err *err)
-{
-    switch (sqlite3_errcode(store->db) & 0xff) {
-    case SQLITE_NOMEM: return HANSE_FAIL(err, HANSE_E_NOMEM, "state.db: out of memory");
-    case SQLITE_FULL:  return HANSE_FAIL(err, HANSE_E_FULL, "state.db: the disk is full");
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return HANSE_FAIL(err, HANSE_E_CORRUPT, "state.db: %s", sqlite3_errmsg(store->db));
-    default:           return HANSE_FAIL(err, HANSE_E_IO, "state.db: %s", sqlite3_errmsg(store->db));
-    }
-}
-
-static hanse_rc exec(hanse_site_store *store, const char *sql, hanse_err *err)
-{
-    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? HANSE_OK : fail_db(store, err);
-}
-
-/* A statement under way: bind in order, then step. Sticky: a failed bind shows in run() or next(). */
-typedef struct query {
-    hanse_site_store *store;
-    sqlite3_stmt *stmt;
-    int bound, status;
-} query;
-
-static query prepare(hanse_site_store *store, const char *sql)
-{
-    query q = {.store = store};
-
-    q.status = sqlite3_prepare_v2(store->db, sql, -1, &q.stmt, NULL);
-    return q;
-}
-static void bind_int(query *q, uint64_t value)
-{
-    if (q->status == SQLITE_OK)
-        q->status = sqlite3_bind_int64(q->stmt, ++q->bound, (sqlite3_int64)value);
-}
-static void bind_blob(query *q, const void *data, size_t len)
-{
-    if (q->status == SQLITE_OK)
-        q->status = sqlite3_bind_blob64(q->stmt, ++q->bound, len ? data : "", len, SQLITE_TRANSIENT);
-}
-static void bind_text(query *q, const char *text)
-{
-    if (q->status == SQLITE_OK)
-        q->status = sqlite3_bind_text(q->stmt, ++q->bound, text, -1, SQLITE_TRANSIENT);
-}
-/* One row: OK; none: NOTFOUND with words that a caller replaces. */
-static hanse_rc next(query *q, hanse_err *err)
-{
-    if (q->status == SQLITE_OK)
-        q->status = sqlite3_step(q->stmt);
-    if (q->status == SQLITE_ROW) {
-        q->status = SQLITE_OK;
-        return HANSE_OK;
-    }
-    if (q->status == SQLITE_DONE)
-        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "state.db: no such row");
-    return fail_db(q->store, err);
-}
-static void finish(query *q)
-{
-    sqlite3_finalize(q->stmt);
-}
-static hanse_rc run(query *q, hanse_err *err)
-{
-    hanse_rc rc = next(q, err);
-
-    finish(q);
-    return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
-}
-static uint64_t column_int(query *q, int column)
-{
-    return (uint64_t)sqlite3_column_int64(q->stmt, column);
-}
-static hanse_bytes column_blob(query *q, int column)
-{
-    return (hanse_bytes){sqlite3_column_blob(q->stmt, column), (size_t)sqlite3_column_bytes(q->stmt, column)};
-}
-/* A blob of fixed length; zeros when it is absent. */
-static void column_raw(query *q, int column, void *out, size_t len)
-{
-    hanse_bytes blob = column_blob(q, column);
-
-    memset(out, 0, len);
-    if (blob.len == len)
-        memcpy(out, blob.data, len);
-}
-static void column_text(query *q, int column, char *out, size_t room)
-{
-    hanse_text_copy(out, room, (hanse_bytes){sqlite3_column_text(q->stmt, column), (size_t)sqlite3_column_bytes(q->stmt, column)});
-}
-
-/* BEGIN ... COMMIT around what gave `rc`; on any error nothing of it stays. */
-static hanse_rc begin(hanse_site_store *store, hanse_err *err)
-{
-    return exec(store, "BEGIN IMMEDIATE", err);
-}
-static hanse_rc end(hanse_site_store *store, hanse_rc rc, hanse_err *err)
-{
-    if (rc == HANSE_OK)
-        rc = exec(store, "COMMIT", err);
-    if (rc != HANSE_OK)
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    return rc;
-}
 
 /* Inside a transaction: bring an empty or older file to the newest schema. */
 static hanse_rc migrate(hanse_site_store *store, const char *const *steps, int steps_count, hanse_err *err)
@@ -606,79 +495,6 @@ hanse_rc hanse_site_store_receipt_save(hanse_site_store *store, const hanse_site
     if (rc == HANSE_OK)
         rc = save_run(store, state, err);
     return end(store, rc, err);
-}
-
-/* ---- secure aggregation ---- */
-
-hanse_rc hanse_site_store_fact_put(hanse_site_store *store, hanse_bytes key, hanse_bytes value, hanse_err *err)
-{
-    query q = prepare(store, value.len > 0 ? "INSERT OR REPLACE INTO fact(key, value) VALUES(?, ?)" : "DELETE FROM fact WHERE key=?");
-
-    bind_blob(&q, key.data, key.len);
-    if (value.len > 0)
-        bind_blob(&q, value.data, value.len);
-    return run(&q, err);
-}
-
-hanse_rc hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err)
-{
-    query q = prepare(store, "SELECT key, value FROM fact");
-    hanse_rc rc, taken = HANSE_OK;
-
-    while (taken == HANSE_OK && (rc = next(&q, err)) == HANSE_OK)
-        taken = take(user, column_blob(&q, 0), column_blob(&q, 1), err);
-    finish(&q);
-    return taken != HANSE_OK ? taken : rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
-}
-
-hanse_rc hanse_site_store_masking_load(hanse_site_store *store, const uint8_t run_id[16], hanse_buf *masking, hanse_err *err)
-{
-    query q = prepare(store, "SELECT masking FROM run WHERE run=?");
-    hanse_bytes blob;
-    hanse_rc rc;
-
-    hanse_buf_clear(masking);
-    bind_blob(&q, run_id, 16);
-    rc = next(&q, err);
-    if (rc == HANSE_OK && (blob = column_blob(&q, 0)).len > 0)
-        rc = hanse_buf_append(masking, blob.data, blob.len, err);
-    finish(&q);
-    return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
-}
-
-/* A row of meta; what is asked twice is done once. */
-static void ask_key(char key[48], hanse_site_ask what, const uint8_t run_id[16])
-{
-    char hex[33];
-
-    hanse_hex_encode(hex, run_id, 16);
-    (void)snprintf(key, 48, "%s %s", what == HANSE_SITE_ASK_RETRY ? "retry" : "recover", hex);
-}
-
-hanse_rc hanse_site_store_ask(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err)
-{
-    char key[48];
-
-    ask_key(key, what, run_id);
-    return meta_put(store, key, "", 1, err);
-}
-
-hanse_rc hanse_site_store_asked(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], bool *found, hanse_err *err)
-{
-    char key[48], value;
-
-    ask_key(key, what, run_id);
-    return meta_get(store, key, &value, 1, found, err);
-}
-
-hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err)
-{
-    query q = prepare(store, "DELETE FROM meta WHERE key=?");
-    char key[48];
-
-    ask_key(key, what, run_id);
-    bind_text(&q, key);
-    return run(&q, err);
 }
 
 /* ---- results and evaluations ---- */

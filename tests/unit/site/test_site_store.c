@@ -1,4 +1,5 @@
 /* The site's store: reopened after every step, as after a kill. */
+#include "hanse/file.h"
 #include "node/site/store.h"
 
 #include <setjmp.h>
@@ -171,6 +172,80 @@ static void test_evaluations(void **state)
     hanse_free(got);
 }
 
+static hanse_rc take_fact(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    hanse_buf *all = user;
+    hanse_rc rc = hanse_buf_append(all, key.data, key.len, err);
+
+    return rc == HANSE_OK ? hanse_buf_append(all, value.data, value.len, err) : rc;
+}
+
+static void assert_facts(world *w, const char *want)
+{
+    hanse_buf all = HANSE_BUF_EMPTY;
+
+    reopen(w);
+    assert_int_equal(hanse_site_store_facts(w->store, take_fact, &all, &w->err), HANSE_OK);
+    assert_int_equal(all.len, strlen(want));
+    if (all.len > 0)
+        assert_memory_equal(all.data, want, all.len);
+    hanse_buf_clear(&all);
+}
+
+/* Does any file of the store hold the text? */
+static bool holds(const world *w, const char *text)
+{
+    static const char *const names[] = {"state.db", "state.db-wal"};
+    bool found = false;
+
+    for (size_t i = 0; i < 2; i++) {
+        hanse_buf bytes = HANSE_BUF_EMPTY;
+        char path[128];
+
+        (void)snprintf(path, sizeof path, "%s/%s", w->dir, names[i]);
+        if (hanse_file_read(&bytes, path, 16 << 20, NULL) == HANSE_OK && bytes.len > 0)
+            found |= memmem(bytes.data, bytes.len, text, strlen(text)) != NULL;
+        hanse_buf_clear(&bytes);
+    }
+    return found;
+}
+
+static void test_facts(void **state)
+{
+    world *w = *state;
+    const char *secret = "the seed of a ticket, which is destroyed";
+
+    assert_facts(w, "");
+    assert_int_equal(hanse_site_store_fact_put(w->store, hanse_bytes_str("S1"), hanse_bytes_str(secret), &w->err), HANSE_OK);
+    assert_int_equal(hanse_site_store_fact_put(w->store, hanse_bytes_str("S2"), hanse_bytes_str(secret), &w->err), HANSE_OK);
+    assert_true(holds(w, secret));
+    assert_int_equal(hanse_site_store_fact_put(w->store, hanse_bytes_str("S1"), hanse_bytes_str("-"), &w->err), HANSE_OK);
+    assert_int_equal(hanse_site_store_fact_put(w->store, hanse_bytes_str("S2"), HANSE_BYTES_EMPTY, &w->err), HANSE_OK);
+    assert_int_equal(hanse_site_store_scrub(w->store, &w->err), HANSE_OK);
+    assert_false(holds(w, secret)); /* neither where it was nor in the log */
+    assert_facts(w, "S1-");
+}
+
+static void test_asks(void **state)
+{
+    world *w = *state;
+    const uint8_t other[16] = {9};
+    bool found;
+
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(hanse_site_store_ask(w->store, HANSE_SITE_ASK_RETRY, w->offer.run, &w->err), HANSE_OK);
+    reopen(w);
+    assert_int_equal(hanse_site_store_asked(w->store, HANSE_SITE_ASK_RETRY, w->offer.run, &found, &w->err), HANSE_OK);
+    assert_true(found);
+    assert_int_equal(hanse_site_store_asked(w->store, HANSE_SITE_ASK_RECOVER, w->offer.run, &found, &w->err), HANSE_OK);
+    assert_false(found);
+    assert_int_equal(hanse_site_store_asked(w->store, HANSE_SITE_ASK_RETRY, other, &found, &w->err), HANSE_OK);
+    assert_false(found);
+    assert_int_equal(hanse_site_store_ask_done(w->store, HANSE_SITE_ASK_RETRY, w->offer.run, &w->err), HANSE_OK);
+    assert_int_equal(hanse_site_store_asked(w->store, HANSE_SITE_ASK_RETRY, w->offer.run, &found, &w->err), HANSE_OK);
+    assert_false(found);
+}
+
 static void test_not_a_database(void **state)
 {
     world *w = *state;
@@ -235,6 +310,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_survives_every_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crl_never_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_evaluations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_facts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_asks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_migrations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_a_database, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
