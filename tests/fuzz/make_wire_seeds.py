@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_message, fuzz_object, fuzz_ws_frame and fuzz_inbox beside itself, from docs/wire.md alone."""
+"""Writes the seeds of fuzz_message, fuzz_object, fuzz_masking, fuzz_ws_frame and fuzz_inbox beside itself, from docs/wire.md alone."""
 import pathlib
 import struct
 import sys
@@ -35,6 +35,7 @@ def pack(v):
 
 run, h32, sig, der = raw(1, 16), raw(4, 32), raw(9, 64), raw(0x30, 90)
 refusal = [run, 7, 2, "policy", "no such column: \u2265"]
+signed_list = struct.pack(">I", 3) + b"".join(struct.pack(">I", len(b)) + b for b in (raw(7, 84), sig, b"", b"", raw(8, 84), sig))
 messages = {  # name: (from the node?, fields)
     "hello": (1, [1, 1, "hanse 0.1.0", 1764000000000]),
     "welcome": (0, [2, 1, "hanse 0.1.0", 1764000000000, "Hearts", b"-----BEGIN X509 CRL-----\n"]),
@@ -55,6 +56,17 @@ messages = {  # name: (from the node?, fields)
     "result": (0, [16, objects["result"], sig]),
     "error": (1, [17, "protocol", "out of turn"]),
     "bye": (1, [18, "done"]),
+    "epoch": (1, [19, raw(7, 84), sig]),
+    "peers": (0, [20, run, 6, signed_list]),
+    "ticket": (1, [21, raw(7, 180), sig, raw(8, 160)]),
+    "masks": (0, [22, raw(7, 220), sig, signed_list, raw(8, 160)]),
+    "masked-upload": (1, [23, raw(7, 152), sig]),
+    "cut": (0, [24, raw(7, 92), sig, signed_list, struct.pack(">I", 0)]),
+    "cutsig": (1, [25, run, 6, raw(7, 96), sig]),
+    "shares": (1, [26, run, 6, raw(7, 240)]),
+    "ask-dead": (0, [27, run, 6]),
+    "dead": (1, [28, raw(7, 56), sig]),
+    "abort": (0, [29, run, 6, signed_list]),
 }
 for name, (from_node, fields) in messages.items():
     save("message", name, bytes([from_node]) + pack(fields))
@@ -66,6 +78,15 @@ for number, (name, data) in enumerate(objects.items()):
     save("object", name, bytes([number]) + data)
     save("object", name + "-cut", bytes([number]) + data[:-1])
 save("object", "roster-claims-1024", b"\x01" + struct.pack(">I", 1) + b"H" + struct.pack(">I", 1024))
+
+
+# --- what the plan and results say about masked rounds: a list, and the state of a model of two tensors ---
+save("masking", "list", b"\0" + signed_list)
+save("masking", "list-empty", b"\0" + struct.pack(">I", 0))
+save("masking", "list-claims-4G", b"\0" + struct.pack(">I", 0xFFFFFFFF))
+save("masking", "state-first", b"\1" + struct.pack(">QI", 183, 2) + 2 * struct.pack(">ddII", 4, 0, 0, 0))
+save("masking", "state-later", b"\1" + struct.pack(">QI", 183, 2) + struct.pack(">ddII", 2, 4, 0, 0) + struct.pack(">ddII", 4, 1, 2, 3))
+save("masking", "state-nan", b"\1" + struct.pack(">QI", 183, 2) + 2 * struct.pack(">ddII", float("nan"), 0, 0, 0))
 
 
 # --- frames of a server: unmasked ---

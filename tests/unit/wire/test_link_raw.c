@@ -109,7 +109,7 @@ static void test_rows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        hanse_link_config config = {.host = "localhost", .port = (uint16_t)port, .ca_pem = hanse_buf_bytes(&ca.cert_pem),
+        hanse_link_config config = {.host = "127.0.0.1", .server_name = "localhost", .port = (uint16_t)port, .ca_pem = hanse_buf_bytes(&ca.cert_pem),
                                     .cert_pem = hanse_buf_bytes(&site.cert_pem), .key = site.key, .proxy = "", .wake_fd = -1,
                                     .connect_timeout_ms = 5000, .ops = &ops};
         hanse_link *link = NULL;
