@@ -488,7 +488,7 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
     if (rc == HANSE_OK) {
         event.slot = run->spec.slot;
         event.take_part = true;
-        event.weight = run->spec.kind == HANSE_ROUND_TRAINING && run->counted > 0 ? run->counted : 1;
+        event.weight = run->spec.kind == HANSE_ROUND_TRAINING && run->counted > 0 ? run->counted : 1; /* joining: no weight yet */
         memcpy(event.model_root, run->spec.model_root, 32);
         rc = step(agent, &event, err);
     }

@@ -17,7 +17,7 @@ typedef struct masking {
     hanse_secagg_spec spec;
     hanse_layout layout;
     hanse_model_file in, out; /* training */
-    uint64_t weight;          /* effective: rows that W counts */
+    uint64_t weight;          /* rows that W counts; 0: the site joins, its update is nothing in this round */
     double factor;            /* the whole update is scaled by it */
     uint64_t *aux;            /* [aux_count] of the last segment */
     size_t aux_count;
@@ -111,7 +111,7 @@ static hanse_rc measure(masking *m, hanse_err *err)
 static hanse_rc fill_head(masking *m, uint64_t rows, hanse_err *err)
 {
     const uint64_t counted = m->work->counted;
-    hanse_rc rc = hanse_ring_share(&m->aux[0], m->weight, m->spec.weight_total, err);
+    hanse_rc rc = m->weight == 0 ? HANSE_OK : hanse_ring_share(&m->aux[0], m->weight, m->spec.weight_total, err);
 
     m->aux[1] = rows > counted ? rows - counted : 0;
     if (m->aux[1] > HANSE_MASKING_JOINING_MAX)
@@ -170,6 +170,8 @@ static hanse_rc put_chunk(masking *m, hanse_quantiser *quantiser, uint64_t index
 
     if (rc == HANSE_OK && quantiser != NULL)
         rc = fill_update(m, quantiser, &chunk, err);
+    else if (rc == HANSE_OK && m->spec.segments[chunk.segment].scaled)
+        memset(m->lanes, 0, chunk.words * (bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)));
     else if (rc == HANSE_OK)
         fill_words(m, &chunk);
     if (rc == HANSE_OK)
@@ -203,7 +205,7 @@ static hanse_rc write_words(masking *m, const hanse_plan *plan, const hanse_spec
             segment = next;
             hanse_quantiser_free(quantiser);
             quantiser = NULL;
-            if (m->spec.segments[segment].scaled)
+            if (m->spec.segments[segment].scaled && m->weight > 0)
                 rc = make_quantiser(m, &quantiser, segment, plan, plain, err);
         }
         if (rc == HANSE_OK)
@@ -272,13 +274,13 @@ hanse_rc hanse_mask_work_run(hanse_mask_work *work, const hanse_plan *plan, cons
     }
     memcpy(m.aux + head, aux, aux_count * sizeof *aux);
     if (training) {
-        m.weight = work->counted == 0 ? 1 : rows < work->counted ? rows : work->counted;
+        m.weight = rows < work->counted ? rows : work->counted;
         rc = fill_head(&m, rows, err);
         if (rc == HANSE_OK)
             rc = hanse_model_open(&m.in, model_in, err);
         if (rc == HANSE_OK)
             rc = hanse_model_open(&m.out, model_out, err);
-        if (rc == HANSE_OK)
+        if (rc == HANSE_OK && m.weight > 0)
             rc = measure(&m, err);
     }
     if (rc == HANSE_OK)

@@ -13,7 +13,7 @@
 typedef struct hanse_mask_work {
     hanse_secagg_masker *masker; /* owned; NULL: the round is not masked */
     hanse_buf spec;              /* the `secagg-spec`; owned */
-    uint64_t counted;            /* rows of this site in W; 0: it joins with this round */
+    uint64_t counted;            /* rows of this site in W; 0: it joins with this round, with an update of zeros */
     bool reseed;                 /* an earlier attempt was burnt: order and rounding must be others */
     uint8_t site_id[32];
     hanse_path path;             /* of the masked words */

@@ -4,8 +4,8 @@
  * spec is compared and never believed. A masked upload is one segment a tensor (the update, trained minus incoming
  * weights, as ring words) and one segment of 64-bit words, the aux segment, last:
  *   statistics, evaluation: the aux words of aux.h
- *   training: [0] share of W (unit 2^-40), [1] joining rows, per tensor: sites above the clip, sites above a quarter of
- *             it; then the aux words of aux.h
+ *   training: [0] share of W (unit 2^-40), [1] joining rows (of a site outside W, whose share and update are 0: the next W
+ *             counts it), per tensor: sites above the clip, sites above a quarter of it; then the aux words of aux.h
  * Wire: docs/wire.md#masked-rounds. Pure. */
 #ifndef HANSE_MASKING_H
 #define HANSE_MASKING_H
