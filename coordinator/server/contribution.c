@@ -1,5 +1,5 @@
 /* contribution.c - what a site gives to a round: its header, its bytes, the receipt, and the actions of the round's machine
- * (coordinator/round). What is in the bytes is for sealed.c or masked.c. */
+ * (coordinator/round). What is in the bytes is for sealed_work.c or masked_work.c. */
 #include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"

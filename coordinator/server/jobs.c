@@ -1,5 +1,5 @@
 /* jobs.c - what workers do for a round: check a contribution when it is whole, and sum them at the cut. How, depends on who may
- * read them: sealed.c, masked.c. */
+ * read them: sealed_work.c, masked_work.c. */
 #include "coordinator/server/masks.h"
 
 #include "hanse/clock.h"

@@ -5,7 +5,7 @@
  *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what is said to its sites
  *   round_edge.c opens and closes rounds                       contribution.c what sites give to a round
  *   jobs.c      what workers do: check contributions, sum them  spool.c     contributions on disk
- *   sealed.c    contributions that the coordinator can read    masked.c    those that it cannot
+ *   sealed_work.c    contributions that the coordinator can read    masked_work.c    those that it cannot
  *   masks.c     tickets and specs of masked rounds             unmasking.c from their cut to the answers
  *   sweep.c     leftovers, at the start */
 #ifndef HANSE_COORDINATOR_SERVER_H
@@ -222,7 +222,7 @@ void hanse_job_verify(hanse_live_run *run, size_t member);
 void hanse_job_fold(hanse_live_run *run);
 HANSE_MUST_CHECK hanse_rc hanse_model_digests(hanse_buf *digests, uint64_t *size, const char *path, hanse_err *err);
 
-/* ---- sealed.c, masked.c: on a worker, but for the shape ---- */
+/* ---- sealed_work.c, masked_work.c: on a worker, but for the shape ---- */
 /* The chunks of an upload; shape->offsets is the caller's. Errors: NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_sealed_shape(hanse_spool_shape *out, const hanse_upload *header, hanse_err *err);
 /* Open all of it and check what can be checked: *aux [hanse_aux_words()] is the caller's. Errors: AUTH, WEIGHT, PROTOCOL, NONFINITE, IO, NOMEM. */

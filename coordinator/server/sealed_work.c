@@ -1,4 +1,4 @@
-/* sealed.c - contributions that the coordinator can read: opened and checked when they are whole, averaged at the cut. */
+/* sealed_work.c - contributions that the coordinator can read: opened and checked when they are whole, averaged at the cut. */
 #include "coordinator/aggregate/mean.h"
 #include "coordinator/server/server.h"
 #include "hanse/hpke.h"

@@ -1,4 +1,4 @@
-/* masked.c - contributions that the coordinator cannot read: what workers do with them. */
+/* masked_work.c - contributions that the coordinator cannot read: what workers do with them. */
 #include "coordinator/aggregate/unmask.h"
 #include "coordinator/server/masks.h"
 
