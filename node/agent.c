@@ -167,7 +167,7 @@ static bool under_way(const hanse_agent *agent)
 }
 
 /* May --once end now? */
-static bool once_done(const hanse_agent *agent, uint64_t began_us)
+static bool once_done(const hanse_agent *agent)
 {
     const uint64_t now_us = hanse_clock_mono_us(), silence = now_us - agent->active_us;
     const uint64_t grace = GRACE_US + 2 * agent->rtt_us;
@@ -178,7 +178,7 @@ static bool once_done(const hanse_agent *agent, uint64_t began_us)
         return false;
     if (agent->round_over)
         return true;
-    if (agent->reported || now_us - began_us >= agent->options.wait_ms * 1000)
+    if (agent->reported || now_us - agent->began_us >= agent->options.wait_ms * 1000)
         return silence >= grace;
     return false;
 }
@@ -221,33 +221,37 @@ static hanse_rc offline_step(hanse_agent *agent, hanse_err *err)
     return rc == HANSE_OK ? tick(agent, err) : rc;
 }
 
+bool hanse_agent_step(hanse_agent *agent, int wait_max_ms)
+{
+    const bool brief = agent->options.once || agent->options.look;
+    hanse_err why = {0};
+    hanse_rc rc;
+
+    agent->wait_max_ms = wait_max_ms;
+    rc = agent->link != NULL ? serve_step(agent, &why) : offline_step(agent, &why);
+
+    if (rc == HANSE_E_LINK && brief && !under_way(agent) && (agent->round_over || agent->reported)) {
+        disconnect(agent, 0); /* a coordinator that runs one round leaves behind its result */
+        return false;
+    } else if (rc != HANSE_OK) {
+        uint64_t spent_us = hanse_clock_mono_us() - agent->began_us;
+        on_failure(agent, &why, brief && !under_way(agent) && spent_us >= agent->options.wait_ms * 1000);
+    } else if (agent->link != NULL && brief && once_done(agent)) {
+        return false;
+    } else if (agent->link != NULL && agent->reconnect) {
+        disconnect(agent, 200);
+        agent->retry_us = 0;
+    }
+    return !agent->fatal;
+}
+
 static void loop(hanse_agent *agent)
 {
-    const uint64_t began_us = hanse_clock_mono_us();
-    const bool brief = agent->options.once || agent->options.look;
+    uint64_t alive_ms;
 
-    while (!stop_asked && !agent->fatal) {
-        hanse_err why = {0};
-        bool online = agent->link != NULL;
-        uint64_t alive_ms = hanse_notify_alive(hanse_clock_mono_us());
-        hanse_rc rc;
-
-        agent->wait_max_ms = alive_ms < 1000 ? (int)alive_ms : 1000; /* the watchdog may be impatient */
-        rc = online ? serve_step(agent, &why) : offline_step(agent, &why);
-
-        if (rc == HANSE_E_LINK && brief && !under_way(agent) && (agent->round_over || agent->reported)) {
-            disconnect(agent, 0); /* a coordinator that runs one round leaves behind its result */
-            return;
-        } else if (rc != HANSE_OK) {
-            uint64_t spent_us = hanse_clock_mono_us() - began_us;
-            on_failure(agent, &why, brief && !under_way(agent) && spent_us >= agent->options.wait_ms * 1000);
-        } else if (agent->link != NULL && brief && once_done(agent, began_us)) {
-            return;
-        } else if (agent->link != NULL && agent->reconnect) {
-            disconnect(agent, 200);
-            agent->retry_us = 0;
-        }
-    }
+    do
+        alive_ms = hanse_notify_alive(hanse_clock_mono_us()); /* the watchdog may be impatient */
+    while (!stop_asked && hanse_agent_step(agent, alive_ms < 1000 ? (int)alive_ms : 1000));
 }
 
 static hanse_rc prepare(hanse_agent *agent, hanse_err *err)
@@ -270,11 +274,8 @@ static hanse_rc prepare(hanse_agent *agent, hanse_err *err)
     return rc;
 }
 
-hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const hanse_agent_options *options, int64_t *skew_ms,
-                         hanse_err *err)
+hanse_rc hanse_agent_open(hanse_agent **out, const char *dir, const hanse_node_config *config, const hanse_agent_options *options, hanse_err *err)
 {
-    hanse_message bye = {.kind = HANSE_BYE, .bye = {.reason = hanse_bytes_str("")}};
-    struct sigaction action = {.sa_handler = on_signal};
     hanse_agent *agent = hanse_calloc(1, sizeof *agent);
     hanse_rc rc;
 
@@ -284,32 +285,25 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
     agent->config = config;
     agent->options = *options;
     agent->wake_fd = agent->fetch.fd = agent->outgoing.fd = -1;
+    agent->began_us = hanse_clock_mono_us();
     hanse_site_init(&agent->site);
     rc = prepare(agent, err);
-    if (rc == HANSE_OK) {
-        stop_asked = 0;
-        stop_fd = agent->wake_fd;
-        (void)sigaction(SIGTERM, &action, NULL);
-        (void)sigaction(SIGINT, &action, NULL);
-        (void)signal(SIGPIPE, SIG_IGN);
-        hanse_notify(HANSE_NOTIFY_READY); /* it waits for the coordinator, however long that takes */
-        loop(agent);
-        hanse_notify(HANSE_NOTIFY_STOPPING);
-        stop_fd = -1;
-        /* A daemon that was told to stop has done its duty, whatever became of its last round. */
-        if (agent->fatal || (options->once && !stop_asked && agent->reported && agent->outcome.rc != HANSE_OK)) {
-            rc = agent->outcome.rc;
-            if (err != NULL)
-                *err = agent->outcome;
-        }
-        if (agent->link != NULL && hanse_link_send_message(agent->link, &bye, NULL) == HANSE_OK)
-            disconnect(agent, 200);
-        disconnect(agent, 0);
-        if (agent->took_round)
-            hanse_agent_models_sync(agent);
-        if (skew_ms != NULL)
-            *skew_ms = agent->skew_ms;
-    }
+    if (rc == HANSE_OK)
+        *out = agent;
+    else
+        hanse_agent_close(agent);
+    return rc;
+}
+
+void hanse_agent_close(hanse_agent *agent)
+{
+    hanse_message bye = {.kind = HANSE_BYE, .bye = {.reason = hanse_bytes_str("")}};
+
+    if (agent->link != NULL && hanse_link_send_message(agent->link, &bye, NULL) == HANSE_OK)
+        disconnect(agent, 200);
+    disconnect(agent, 0);
+    if (agent->took_round)
+        hanse_agent_models_sync(agent);
     hanse_node_worker_free(agent->worker);
     hanse_agent_masks_free(agent);
     hanse_node_fetch_stop(&agent->fetch);
@@ -325,5 +319,34 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
         (void)close(agent->wake_fd);
     hanse_free(agent->up.room);
     hanse_free(agent);
+}
+
+hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const hanse_agent_options *options, int64_t *skew_ms,
+                         hanse_err *err)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    hanse_agent *agent = NULL;
+    hanse_rc rc = hanse_agent_open(&agent, dir, config, options, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    stop_asked = 0;
+    stop_fd = agent->wake_fd;
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    hanse_notify(HANSE_NOTIFY_READY); /* it waits for the coordinator, however long that takes */
+    loop(agent);
+    hanse_notify(HANSE_NOTIFY_STOPPING);
+    stop_fd = -1;
+    /* A daemon that was told to stop has done its duty, whatever became of its last round. */
+    if (agent->fatal || (options->once && !stop_asked && agent->reported && agent->outcome.rc != HANSE_OK)) {
+        rc = agent->outcome.rc;
+        if (err != NULL)
+            *err = agent->outcome;
+    }
+    if (skew_ms != NULL)
+        *skew_ms = agent->skew_ms;
+    hanse_agent_close(agent);
     return rc;
 }

@@ -60,7 +60,7 @@ typedef struct hanse_agent {
     bool reconnect;        /* ask for everything afresh */
     bool welcomed;
     int64_t skew_ms;       /* coordinator's clock minus ours, at WELCOME */
-    uint64_t rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
+    uint64_t began_us, rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
     int wait_max_ms;       /* of one wait in the loop */
     unsigned failures;     /* connections that failed in a row */
     bool took_round;       /* in this process */
@@ -74,6 +74,13 @@ typedef struct hanse_agent {
  * Errors: the outcome, see docs/operate.md. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const hanse_agent_options *options,
                                           int64_t *skew_ms, hanse_err *err);
+
+/* The same in steps, for a caller with a loop of its own. `dir` and `config` borrowed. Errors: as hanse_node_keys_load(), IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_open(hanse_agent **out, const char *dir, const hanse_node_config *config,
+                                           const hanse_agent_options *options, hanse_err *err);
+/* Wait for the link, the worker or a second, at most wait_max_ms, and do what is due. False: it is over, agent->outcome says how. */
+bool hanse_agent_step(hanse_agent *agent, int wait_max_ms);
+void hanse_agent_close(hanse_agent *agent); /* says good-bye when connected */
 
 /* ---- among the three files ---- */
 extern const hanse_inbox_ops hanse_agent_ops;

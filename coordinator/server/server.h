@@ -154,6 +154,15 @@ struct hanse_server {
 
 #define HANSE_FRAGMENT ((size_t)64 << 10) /* bytes of a websocket frame */
 
+/* ---- service.c, in steps: for a caller with a loop of its own ---- */
+/* `dir`, `config` and `options` are set, the directory's lock is held. hanse_server_close() afterwards, also after an error.
+ * Errors: INVALID, IDENTITY, NOTFOUND (options->run_id), IO, FULL, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_server_open(hanse_server *server, hanse_err *err);
+/* Do what is due; returns the time until something is due again [ms]. With `stopping` set afterwards there is no more. */
+uint64_t hanse_server_serve(hanse_server *server);
+void hanse_server_bye(hanse_server *server); /* queued for every session, which closes behind it */
+void hanse_server_close(hanse_server *server);
+
 /* ---- edge_lws.c ---- */
 HANSE_MUST_CHECK hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err);
 void hanse_edge_close(hanse_server *server);

@@ -244,9 +244,15 @@ static hanse_rc take_requests(hanse_server *server, hanse_err *err)
     return rc;
 }
 
-static void serve_once(hanse_server *server)
+/* lws sleeps until something happens; a timer of ours wakes it for deadlines. */
+static void on_timer(lws_sorted_usec_list_t *sul)
 {
-    uint64_t now_ms = hanse_clock_wall_ms();
+    (void)sul; /* the loop looks at the clock itself */
+}
+
+uint64_t hanse_server_serve(hanse_server *server)
+{
+    uint64_t now_ms = hanse_clock_wall_ms(), due_ms = now_ms + 60000;
     hanse_err err = {0};
     hanse_job *job;
 
@@ -257,26 +263,13 @@ static void serve_once(hanse_server *server)
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
         hanse_live_run_tick(run, now_ms);
     hanse_edge_log_unlogged(server);
-}
-
-/* lws sleeps until something happens; a timer of ours wakes it for deadlines. */
-static void on_timer(lws_sorted_usec_list_t *sul)
-{
-    (void)sul; /* the loop looks at the clock itself */
-}
-
-/* What is due by `now_ms` was looked at since: if it still is, it waits for something else than time. */
-static uint64_t next_due(const hanse_server *server, uint64_t now_ms, uint64_t until_ms)
-{
-    uint64_t due_ms = until_ms < now_ms + 60000 ? until_ms : now_ms + 60000;
-
     for (const hanse_live_run *run = server->runs; run != NULL; run = run->next) {
         uint64_t at_ms = hanse_live_run_due(run);
 
-        if (at_ms > now_ms && at_ms < due_ms)
+        if (at_ms > now_ms && at_ms < due_ms) /* what was due by now was looked at: if it still is, it waits for something else than time */
             due_ms = at_ms;
     }
-    return due_ms > now_ms ? due_ms - now_ms : 1;
+    return due_ms - now_ms;
 }
 
 static hanse_rc loop(hanse_server *server, hanse_err *err)
@@ -284,16 +277,15 @@ static hanse_rc loop(hanse_server *server, hanse_err *err)
     uint64_t until_ms = server->options->wait_ms > 0 ? hanse_clock_wall_ms() + server->options->wait_ms : UINT64_MAX;
     lws_sorted_usec_list_t timer = {0};
 
-    atomic_store(&woken, true); /* what was asked while we were away */
     for (;;) {
-        uint64_t now_ms = hanse_clock_wall_ms(), wait_ms, alive_ms;
+        uint64_t now_ms = hanse_clock_wall_ms(), wait_ms = hanse_server_serve(server), alive_ms;
 
-        serve_once(server);
         if (server->stopping || atomic_load(&told_to_stop))
             break;
         if (now_ms >= until_ms)
             return HANSE_FAIL(err, HANSE_E_LATE, "the round is still open; the next call goes on with it");
-        wait_ms = next_due(server, now_ms, until_ms);
+        if (until_ms - now_ms < wait_ms)
+            wait_ms = until_ms - now_ms;
         alive_ms = hanse_notify_alive(hanse_clock_mono_us());
         lws_sul_schedule(server->context, 0, &timer, on_timer, (lws_usec_t)(wait_ms < alive_ms ? wait_ms : alive_ms) * 1000);
         if (lws_service(server->context, 0) < 0)
@@ -305,12 +297,8 @@ static hanse_rc loop(hanse_server *server, hanse_err *err)
     return server->outcome;
 }
 
-/* Say good-bye, and let what is queued (a last RESULT) leave. */
-static void end_sessions(hanse_server *server)
+void hanse_server_bye(hanse_server *server)
 {
-    uint64_t end_us = hanse_clock_mono_us() + 2000000;
-    lws_sorted_usec_list_t timer = {0};
-
     for (hanse_session *session = server->sessions; session != NULL; session = session->next) {
         hanse_message message = {.kind = HANSE_BYE};
 
@@ -318,6 +306,15 @@ static void end_sessions(hanse_server *server)
         session->closing = true;
         hanse_session_send(session, &message);
     }
+}
+
+/* Say good-bye, and let what is queued (a last RESULT) leave. */
+static void end_sessions(hanse_server *server)
+{
+    uint64_t end_us = hanse_clock_mono_us() + 2000000;
+    lws_sorted_usec_list_t timer = {0};
+
+    hanse_server_bye(server);
     while (server->sessions != NULL && hanse_clock_mono_us() < end_us) {
         lws_sul_schedule(server->context, 0, &timer, on_timer, 50000);
         if (lws_service(server->context, 0) < 0)
@@ -344,11 +341,34 @@ static hanse_rc start_one_round(hanse_server *server, hanse_err *err)
     return HANSE_OK;
 }
 
-static void close_all(hanse_server *server, control *ctl, int *lock)
+hanse_rc hanse_server_open(hanse_server *server, hanse_err *err)
+{
+    hanse_path spool;
+    hanse_rc rc = hanse_path_join(spool, server->dir, HANSE_SPOOL_DIR, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_dir_make(spool, 0700, err);
+    if (rc == HANSE_OK)
+        rc = load_identity(server, err);
+    if (rc == HANSE_OK)
+        rc = hanse_store_open(&server->store, server->dir, false, err);
+    if (rc == HANSE_OK)
+        hanse_server_sweep(server);
+    if (rc == HANSE_OK)
+        rc = hanse_workers_new(&server->workers, server->config->limits.workers, wake, NULL, err);
+    if (rc == HANSE_OK)
+        rc = hanse_edge_open(server, err);
+    if (rc != HANSE_OK)
+        return rc;
+    atomic_store(&running, server->context);
+    atomic_store(&woken, true); /* what was asked while we were away */
+    rc = hanse_live_runs_load(server, err);
+    return rc == HANSE_OK ? start_one_round(server, err) : rc;
+}
+
+void hanse_server_close(hanse_server *server)
 {
     server->stopping = true; /* what still ends now is kept, but no round begins */
-    atomic_store(&running, NULL);
-    control_close(ctl);
     hanse_edge_close(server);
     hanse_workers_free(server->workers);
     while (server->runs != NULL) {
@@ -363,7 +383,6 @@ static void close_all(hanse_server *server, control *ctl, int *lock)
     hanse_crl_free(server->crl);
     hanse_buf_clear(&server->crl_pem);
     hanse_buf_clear(&server->sign_cert_pem);
-    hanse_lock_release(lock);
 }
 
 /* Connections and spools must not compete for the usual 1024 descriptors. */
@@ -385,7 +404,6 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
     hanse_server server = {.dir = dir, .config = config, .options = options};
     control ctl = {.dir_fd = -1, .listener = -1, .quit = {-1, -1}};
     struct sigaction on_stop = {.sa_handler = on_signal};
-    hanse_path spool;
     int lock = -1;
     hanse_rc rc;
 
@@ -397,27 +415,9 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
     rc = hanse_lock_try(&lock, dir, err);
     if (rc != HANSE_OK)
         return rc;
-    rc = hanse_path_join(spool, dir, HANSE_SPOOL_DIR, err);
-    if (rc == HANSE_OK)
-        rc = hanse_dir_make(spool, 0700, err);
-    if (rc == HANSE_OK)
-        rc = load_identity(&server, err);
-    if (rc == HANSE_OK)
-        rc = hanse_store_open(&server.store, dir, false, err);
-    if (rc == HANSE_OK)
-        hanse_server_sweep(&server);
-    if (rc == HANSE_OK)
-        rc = hanse_workers_new(&server.workers, config->limits.workers, wake, NULL, err);
-    if (rc == HANSE_OK)
-        rc = hanse_edge_open(&server, err);
-    if (rc == HANSE_OK) {
-        atomic_store(&running, server.context);
-        rc = hanse_live_runs_load(&server, err);
-    }
+    rc = hanse_server_open(&server, err);
     if (rc == HANSE_OK)
         rc = control_open(&ctl, dir, err);
-    if (rc == HANSE_OK)
-        rc = start_one_round(&server, err);
     if (rc == HANSE_OK) {
         hanse_log(HANSE_LOG_INFO, "service_up consortium=%s listen=%s runs_dir=%s", config->name, config->listen, dir);
         hanse_notify(HANSE_NOTIFY_READY);
@@ -425,6 +425,10 @@ hanse_rc hanse_service_run(const char *dir, const hanse_coordinator_config *conf
         hanse_notify(HANSE_NOTIFY_STOPPING);
         end_sessions(&server);
     }
-    close_all(&server, &ctl, &lock);
+    server.stopping = true;
+    atomic_store(&running, NULL);
+    control_close(&ctl);
+    hanse_server_close(&server);
+    hanse_lock_release(&lock);
     return rc;
 }
