@@ -264,17 +264,30 @@ hanse_rc hanse_query_exec(hanse_store *store, const char *sql, hanse_err *err)
     return hanse_query_run(&query);
 }
 
+/* Some errors have rolled back already; where memory is out not even this works, and the next begin makes up for it. */
+static void roll_back(hanse_store *store)
+{
+    if (sqlite3_get_autocommit(store->db) == 0)
+        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
 hanse_rc hanse_store_begin(hanse_store *store, hanse_err *err)
 {
-    return hanse_query_exec(store, "BEGIN IMMEDIATE", err);
+    hanse_rc rc;
+
+    roll_back(store); /* what an earlier failure may have left open */
+    rc = hanse_query_exec(store, "BEGIN IMMEDIATE", err);
+    if (rc != HANSE_OK) /* it may have begun before it failed */
+        roll_back(store);
+    return rc;
 }
 
 hanse_rc hanse_store_end(hanse_store *store, hanse_rc rc, hanse_err *err)
 {
     if (rc == HANSE_OK)
         rc = hanse_query_exec(store, "COMMIT", err);
-    if (rc != HANSE_OK && sqlite3_get_autocommit(store->db) == 0) /* some errors have rolled back already */
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    if (rc != HANSE_OK)
+        roll_back(store);
     return rc;
 }
 

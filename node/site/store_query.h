@@ -2,24 +2,34 @@
 #ifndef HANSE_SITE_STORE_QUERY_H
 #define HANSE_SITE_STORE_QUERY_H
 
+#include "hanse/file.h"
 #include "node/site/store.h"
 
 #include <sqlite3.h>
 
 struct hanse_site_store {
     sqlite3 *db;
+    hanse_path path;
 };
 
 /* SQLite's verdict in our words. */
+static inline hanse_rc fail_code(const hanse_site_store *store, int code, hanse_err *err)
+{
+    const char *path = store->path, *words = store->db != NULL ? sqlite3_errmsg(store->db) : sqlite3_errstr(code);
+
+    switch (code & 0xff) {
+    case SQLITE_NOMEM: return HANSE_FAIL(err, HANSE_E_NOMEM, "%s: out of memory", path);
+    case SQLITE_FULL:  return HANSE_FAIL(err, HANSE_E_FULL, "%s: no room to write; free disk space and try again", path);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is damaged (%s); stop the node and put a backup of its directory in its place", path, words);
+    default: return HANSE_FAIL(err, HANSE_E_IO, "%s: %s; check the owner and mode of the directory and the disk", path, words);
+    }
+}
+
 static inline hanse_rc fail_db(hanse_site_store *store, hanse_err *err)
 {
-    switch (sqlite3_errcode(store->db) & 0xff) {
-    case SQLITE_NOMEM: return HANSE_FAIL(err, HANSE_E_NOMEM, "state.db: out of memory");
-    case SQLITE_FULL:  return HANSE_FAIL(err, HANSE_E_FULL, "state.db: the disk is full");
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return HANSE_FAIL(err, HANSE_E_CORRUPT, "state.db: %s", sqlite3_errmsg(store->db));
-    default:           return HANSE_FAIL(err, HANSE_E_IO, "state.db: %s", sqlite3_errmsg(store->db));
-    }
+    return fail_code(store, sqlite3_errcode(store->db), err);
 }
 
 static inline hanse_rc exec(hanse_site_store *store, const char *sql, hanse_err *err)
@@ -103,16 +113,27 @@ static inline void column_text(query *q, int column, char *out, size_t room)
 }
 
 /* BEGIN ... COMMIT around what gave `rc`; on any error nothing of it stays. */
+static inline void roll_back(hanse_site_store *store)
+{
+    if (sqlite3_get_autocommit(store->db) == 0) /* some errors have rolled back already */
+        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
 static inline hanse_rc begin(hanse_site_store *store, hanse_err *err)
 {
-    return exec(store, "BEGIN IMMEDIATE", err);
+    hanse_rc rc;
+
+    roll_back(store); /* what an earlier failure may have left open: where memory is out, not even this works */
+    rc = exec(store, "BEGIN IMMEDIATE", err);
+    if (rc != HANSE_OK) /* it may have begun before it failed */
+        roll_back(store);
+    return rc;
 }
 static inline hanse_rc end(hanse_site_store *store, hanse_rc rc, hanse_err *err)
 {
     if (rc == HANSE_OK)
         rc = exec(store, "COMMIT", err);
     if (rc != HANSE_OK)
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        roll_back(store);
     return rc;
 }
 

@@ -66,21 +66,22 @@ const char *const *hanse_site_store_steps(void)
 
 hanse_rc hanse_site_store_open_steps(hanse_site_store **out, const char *dir, const char *const *steps, int steps_count, hanse_err *err)
 {
-    hanse_path path;
-    hanse_site_store *store = NULL;
-    hanse_rc rc = hanse_path_join(path, dir, "state.db", err);
+    hanse_site_store *store = hanse_calloc(1, sizeof *store);
+    int code;
+    hanse_rc rc;
 
-    if (rc != HANSE_OK)
-        return rc;
-    store = hanse_calloc(1, sizeof *store);
     if (store == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "state.db: out of memory");
-    if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        rc = HANSE_FAIL(err, HANSE_E_IO, "%s: cannot open it", path);
+    rc = hanse_path_join(store->path, dir, "state.db", err);
+    if (rc != HANSE_OK)
+        goto done;
+    code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK) {
+        rc = fail_code(store, code, err);
         goto done;
     }
-    if (chmod(path, HANSE_MODE_SECRET) != 0) {
-        rc = HANSE_FAIL_ERRNO(err, "%s", path);
+    if (chmod(store->path, HANSE_MODE_SECRET) != 0) {
+        rc = HANSE_FAIL_ERRNO(err, "%s", store->path);
         goto done;
     }
     (void)sqlite3_busy_timeout(store->db, 5000);
@@ -126,9 +127,12 @@ hanse_rc hanse_site_store_accept(hanse_site_store *store, const hanse_offer *off
     q = prepare(store, "SELECT run FROM acceptance WHERE plan_hash=? AND roster_hash=? AND model_root=? AND run IS NOT NULL"
                        " ORDER BY id DESC LIMIT 1");
     bind_three(&q, offer);
-    if (next(&q, err) == HANSE_OK)
+    rc = next(&q, err);
+    if (rc == HANSE_OK)
         column_raw(&q, 0, earlier, 16);
     finish(&q);
+    if (rc != HANSE_OK && rc != HANSE_E_NOTFOUND)
+        return end(store, rc, err);
     /* Accepting twice before a run used it is one acceptance. */
     q = prepare(store, "INSERT INTO acceptance(plan_hash, roster_hash, model_root, time_ms) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS"
                        " (SELECT 1 FROM acceptance WHERE plan_hash=?1 AND roster_hash=?2 AND model_root=?3 AND run IS NULL)");
@@ -163,16 +167,15 @@ hanse_rc hanse_site_store_consume(hanse_site_store *store, const hanse_offer *of
     bind_three(&q, offer);
     bind_blob(&q, offer->run, 16);
     rc = run(&q, err);
-    rc = end(store, rc, err);
     if (rc != HANSE_OK)
-        return rc;
+        return end(store, rc, err);
     q = prepare(store, "SELECT 1 FROM acceptance WHERE plan_hash=? AND roster_hash=? AND model_root=? AND run=?");
     bind_three(&q, offer);
     bind_blob(&q, offer->run, 16);
     rc = next(&q, err);
     finish(&q);
     *found = rc == HANSE_OK;
-    return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
+    return end(store, rc == HANSE_E_NOTFOUND ? HANSE_OK : rc, err);
 }
 
 static hanse_rc meta_put(hanse_site_store *store, const char *key, const void *value, size_t len, hanse_err *err)
