@@ -113,10 +113,7 @@ static hanse_rc reopen_spool(hanse_live_run *run, hanse_member *member, const ha
     }
     if (rc != HANSE_OK)
         return rc;
-    rc = hanse_spool_open(&member->spool, run->server->dir, &shape, hanse_buf_bytes(&part->header), hanse_buf_bytes(&part->header_sig), err);
-    if (rc == HANSE_OK && member->spool.held < shape.chunks)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is not whole: put a backup in its place", member->spool.path);
-    return rc;
+    return hanse_spool_reopen(&member->spool, run->server->dir, &shape, hanse_buf_bytes(&part->header), hanse_buf_bytes(&part->header_sig), err);
 }
 
 static void restore_member(hanse_live_run *run, const hanse_store_contribution *part)

@@ -62,19 +62,43 @@ static hanse_rc write_header(const hanse_spool *spool, hanse_err *err)
     return hanse_fd_write_at(spool->fd, page, sizeof page, 0, spool->path, err);
 }
 
-static bool has_same_header(const hanse_spool *spool)
+/* A file that cannot be read is not one with another header: what it holds may be all there is of a contribution. */
+static hanse_rc has_same_header(const hanse_spool *spool, bool *same, hanse_err *err)
 {
     uint8_t page[HEADER_ROOM];
+    hanse_rc rc = hanse_fd_read_at(spool->fd, page, sizeof page, 0, spool->path, err);
 
-    if (hanse_fd_read_at(spool->fd, page, sizeof page, 0, spool->path, NULL) != HANSE_OK)
-        return false;
-    return hanse_load_u32le(page) == spool->header.len && memcmp(page + 4, spool->header.data, spool->header.len) == 0;
+    *same = rc == HANSE_OK && hanse_load_u32le(page) == spool->header.len && memcmp(page + 4, spool->header.data, spool->header.len) == 0;
+    return rc == HANSE_E_CORRUPT ? HANSE_OK : rc; /* it ends before: new, or broken off */
 }
 
-hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header, hanse_bytes sig,
-                          hanse_err *err)
+/* `again`: of a contribution that was acknowledged; the file is there and whole, or it is damaged. */
+static hanse_rc open_file(hanse_spool *spool, bool again, hanse_err *err)
 {
     struct stat st;
+    bool same = false;
+    hanse_rc rc;
+
+    spool->fd = open(spool->path, O_RDWR | O_CLOEXEC | (again ? 0 : O_CREAT), 0600);
+    if (spool->fd < 0 || fstat(spool->fd, &st) != 0)
+        return HANSE_FAIL_ERRNO(err, "%s", spool->path);
+    rc = has_same_header(spool, &same, err);
+    if (rc != HANSE_OK)
+        return rc;
+    spool->held = same ? chunks_held(&spool->shape, (uint64_t)st.st_size) : 0;
+    if (again && spool->held < spool->shape.chunks)
+        return HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is damaged: %jd bytes, want %ju that begin with the site's header", spool->path,
+                          (intmax_t)st.st_size, (uintmax_t)hanse_spool_shape_size(&spool->shape));
+    if (same)
+        return HANSE_OK;
+    if (ftruncate(spool->fd, 0) != 0)
+        return HANSE_FAIL_ERRNO(err, "%s", spool->path);
+    return write_header(spool, err);
+}
+
+static hanse_rc open_spool(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header, hanse_bytes sig, bool again,
+                           hanse_err *err)
+{
     hanse_rc rc = HANSE_OK;
 
     *spool = HANSE_SPOOL_CLOSED;
@@ -89,25 +113,23 @@ hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, const hanse_spool
         rc = hanse_buf_append(&spool->sig, sig.data, sig.len, err);
     if (rc == HANSE_OK)
         rc = make_path(spool->path, dir, shape, err);
-    if (rc != HANSE_OK)
-        goto done;
-    spool->fd = open(spool->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (spool->fd < 0 || fstat(spool->fd, &st) != 0) {
-        rc = HANSE_FAIL_ERRNO(err, "%s", spool->path);
-        goto done;
-    }
-    if (has_same_header(spool)) {
-        spool->held = chunks_held(shape, (uint64_t)st.st_size);
-    } else if (ftruncate(spool->fd, 0) != 0) {
-        rc = HANSE_FAIL_ERRNO(err, "%s", spool->path);
-    } else {
-        rc = write_header(spool, err);
-    }
-
-done:
+    if (rc == HANSE_OK)
+        rc = open_file(spool, again, err);
     if (rc != HANSE_OK)
         hanse_spool_close(spool);
     return rc;
+}
+
+hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header, hanse_bytes sig,
+                          hanse_err *err)
+{
+    return open_spool(spool, dir, shape, header, sig, false, err);
+}
+
+hanse_rc hanse_spool_reopen(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header, hanse_bytes sig,
+                            hanse_err *err)
+{
+    return open_spool(spool, dir, shape, header, sig, true, err);
 }
 
 hanse_rc hanse_spool_share(hanse_spool *out, const hanse_spool *spool, hanse_err *err)

@@ -462,16 +462,14 @@ static bool says_where(const fault_walk *walk, const char *text)
     return walk->where[0] == NULL;
 }
 
-/* One fault. False: the k-th call was not reached. */
-static bool strike(const fault_walk *walk, fault_kind kind, long k, bool lasting)
+/* One fault; `before`: what the directory holds without it. False: the k-th call was not reached. */
+static bool strike(const fault_walk *walk, const uint8_t before[32], fault_kind kind, long k, bool lasting)
 {
     hanse_err err = {0};
-    uint8_t before[32], after[32];
+    uint8_t after[32];
     unsigned long failed;
     hanse_rc rc;
 
-    if (!walk->grows)
-        faults_snapshot(before, walk->dir, true);
     faults_arm(kind, k, lasting);
     rc = walk->operate(walk->user, &err);
     failed = faults_disarm();
@@ -495,7 +493,7 @@ static bool strike(const fault_walk *walk, fault_kind kind, long k, bool lasting
     }
     if (!walk->grows)
         faults_snapshot(after, walk->dir, !lasting); /* where nothing works any more, not even taking away works */
-    if (!walk->grows && memcmp(before, after, sizeof before) != 0)
+    if (!walk->grows && memcmp(before, after, sizeof after) != 0)
         fail_msg("%s, %s fault %ld%s: something of it was left (%s)", walk->name, kind_name(kind), k, lasting ? ", lasting" : "", err.text);
     rc = walk->operate(walk->user, &err);
     if (rc != HANSE_OK)
@@ -509,11 +507,14 @@ static bool strike(const fault_walk *walk, fault_kind kind, long k, bool lasting
 unsigned long faults_walk_kind(const fault_walk *walk, fault_kind kind)
 {
     unsigned long met = 0;
+    uint8_t before[32] = {0};
 
-    for (long k = 0; strike(walk, kind, k, false); k++)
+    if (!walk->grows)
+        faults_snapshot(before, walk->dir, true);
+    for (long k = 0; strike(walk, before, kind, k, false); k++)
         met++;
     /* Lasting ones differ in what can be cleaned up: a sample is enough behind the first. */
-    for (long k = 0; strike(walk, kind, k, true); k += k < 12 ? 1 : 7)
+    for (long k = 0; strike(walk, before, kind, k, true); k += k < 12 ? 1 : 7)
         met++;
     return met;
 }
