@@ -158,6 +158,7 @@ class Consortium:
         self.dir = tempfile.mkdtemp(prefix="hanse-e2e-", dir="/tmp")  # short: a Unix socket's path is, too
         self.home = self.path("coordinator")
         self.port = free_port()
+        self.programs = {"node": NODE, "coordinator": COORDINATOR}  # that run in the background; commands are always the real ones
         self.service = None
         self.nodes = {}  # by site
         self.processes = []
@@ -213,8 +214,8 @@ class Consortium:
         self.processes.append(process)
         return process
 
-    def serve(self, wait=True):
-        self.service = self.start("coordinator", COORDINATOR, "serve", "--dir", self.home)
+    def serve(self, wait=True, env=None):
+        self.service = self.start("coordinator", self.programs["coordinator"], "serve", "--dir", self.home, env=env)
         if wait:
             wait_for(lambda: self.answers() or not self.service.alive, "the coordinator's control socket")
             if not self.service.alive:
@@ -231,7 +232,7 @@ class Consortium:
         return True
 
     def start_node(self, site, env=None):
-        self.nodes[site] = self.start(site, NODE, "run", "--dir", self.path(site), env=env)
+        self.nodes[site] = self.start(site, self.programs["node"], "run", "--dir", self.path(site), env=env)
         return self.nodes[site]
 
     def start_nodes(self, sites=None):
