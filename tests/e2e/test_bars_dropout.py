@@ -1,0 +1,87 @@
+"""A site is lost at each point of a masked round: what is published is the sum of exactly those whose uploads were whole, bit for bit.
+
+The sum is computed anew from what each site keeps in its own directory (plain.py).
+"""
+import os
+import unittest
+
+import bars
+import plain
+import tap
+from bars import SITES, UPLOADING
+from consortium import wait_for
+
+LOST = "a"
+
+
+class Dropout(bars.Bars):
+    def lose(self, *halts, unmasked=False, look=None, counts):
+        """Site a is killed at the last halt; the round is published without its help; then it comes back and the run ends."""
+        c, run_id = self.begun(unmasked=unmasked, rounds__deadline="6s")
+        nodes = {site: self.start(c, site, *(halts if site == LOST else [UPLOADING])) for site in SITES}
+        plains = {}
+        for site in [s for s in SITES if s != LOST or UPLOADING in halts]:
+            tap.wait_halted(nodes[site])
+            plains[site] = self.contribution(c, site)
+            if site != LOST:
+                self.resume(nodes[site])
+        for _ in halts[1:]:
+            self.resume(nodes[LOST])
+            tap.wait_halted(nodes[LOST])
+        tap.wait_halted(nodes[LOST])
+        if look is not None:
+            look(c, plains[LOST])
+        nodes[LOST].kill()
+        attempt = self.published(c, run_id)
+        survivors = [site for site in SITES if site != LOST or counts]
+        self.assertEqual(self.took_part(attempt), survivors)
+        self.assertEqual(attempt["attempt"], 0)
+        c.start_node(LOST)
+        c.finish(run_id)
+        model = c.export(run_id).data
+        self.assertEqual(model, plain.published([plains[site] for site in survivors]))
+        if not counts and LOST in plains:
+            self.assertNotEqual(model, plain.published(list(plains.values())))
+        wait_for(lambda: not os.listdir(os.path.join(c.home, "spool")), "an empty spool")
+
+    def test_before_spec(self):
+        self.lose(("i", tap.MASKS, 2), counts=False)
+
+    def test_after_spec(self):
+        self.lose(UPLOADING, counts=False)
+
+    def partial(self, c, contribution):
+        """Of three chunks or more the first has come; whether it is the plaintext."""
+        name = next(n for n in os.listdir(os.path.join(c.home, "spool")) if n.endswith(contribution.site_id.hex()))
+        first = contribution.packed()[0]
+
+        def held():
+            with open(os.path.join(c.home, "spool", name), "rb") as file:
+                return file.read()[8192:]
+
+        wait_for(lambda: len(held()) >= len(first), "the first chunk")
+        self.assertEqual(len(held()), len(first))
+        return held() == first
+
+    def test_mid_upload(self):
+        self.lose(UPLOADING, ("o", tap.CHUNK, 2), counts=False, look=lambda c, a: self.assertFalse(self.partial(c, a)))
+
+    def test_mid_upload_unmasked(self):
+        """The sum is as exact; but what came of the lost site can be read."""
+        self.lose(UPLOADING, ("o", tap.CHUNK, 2), counts=False, unmasked=True, look=lambda c, a: self.assertTrue(self.partial(c, a)))
+
+    def test_after_upload(self):
+        self.lose(UPLOADING, ("i", tap.RECEIPT, 1), counts=True)
+
+    def test_before_cut_signature(self):
+        self.lose(UPLOADING, ("o", tap.CUTSIG, 1), counts=True)
+
+    def test_after_cut_signature(self):
+        self.lose(UPLOADING, ("o", tap.CUTSIG, 1), ("i", tap.CUT, 1), counts=True)
+
+    def test_mid_unmask(self):
+        self.lose(UPLOADING, ("o", tap.SHARES, 1), counts=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
