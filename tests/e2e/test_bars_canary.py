@@ -1,5 +1,5 @@
 """Patterns of each site's update, planted by its training, are nowhere at the coordinator: not in its memory while uploads lie in its spool,
-while answers come and once the sum is open, not in its files and logs, not in what came and went through TLS.
+while answers come and once the sum is open, not in its files and logs, not in what came and went through TLS; nor in any other site's memory.
 
 The patterns are 32 bytes long: trained weights and updates (float32), ring words (lanes of 32 and 64 bits, and packed, at every bit of a
 byte), the words beside them (rows, counts, loss), and rows of the site's file. With the masks left out they are found.
@@ -103,6 +103,8 @@ class Canary(bars.Bars):
             self.assertIn(bytes.fromhex(run_id), places[place])  # it was read
             places["files"] = places.get("files", b"") + files_of(c.home)
             self.resume(c.service)
+            if place == "memory when the sum is open":
+                others = {site: memory_of(nodes[site]) for site in SITES if site != lost}
         if lost is not None:
             c.start_node(lost)
         c.finish(run_id)
@@ -111,11 +113,13 @@ class Canary(bars.Bars):
             b"".join(data for _, _, data in tap.pieces(self.captures["coordinator"][0]))
         self.assertEqual(len(set(str(p) for p in plains.values())), len(SITES))
         hits = {}
-        for place, data in places.items():
-            for site, forms in plains.items():
-                for form, patterns in forms.items():
+        for site, forms in plains.items():
+            for form, patterns in forms.items():
+                for place, data in [*places.items(), *((other, data) for other, data in others.items() if other != site)]:
                     if any(pattern in data for pattern in patterns):
                         hits.setdefault((place, form), []).append(site)
+        for site, data in others.items():
+            self.assertTrue(any(pattern in data for patterns in plains[site].values() for pattern in patterns), site)  # its own are there
         return hits
 
     def test_masked(self):

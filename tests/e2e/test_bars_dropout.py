@@ -12,35 +12,43 @@ from bars import SITES, UPLOADING
 from consortium import wait_for
 
 LOST = "a"
+TEN = ["s%d" % i for i in range(10)]
 
 
 class Dropout(bars.Bars):
-    def lose(self, *halts, unmasked=False, look=None, counts):
-        """Site a is killed at the last halt; the round is published without its help; then it comes back and the run ends."""
-        c, run_id = self.begun(unmasked=unmasked, rounds__deadline="6s")
-        nodes = {site: self.start(c, site, *(halts if site == LOST else [UPLOADING])) for site in SITES}
+    def lose(self, *halts, counts, **more):
+        """Site a is killed at the last halt; `counts`: its upload was whole."""
+        self.lose_all({LOST: (halts, counts)}, **more)
+
+    def lose_all(self, lost, sites=SITES, unmasked=False, look=None, **changes):
+        """Each of `lost` {site: (halts, counts)} is killed at its last halt; the round is published without its help; then it comes back and the
+        run ends."""
+        c, run_id = self.begun(sites, unmasked=unmasked, **dict({"rounds__deadline": "5s"}, **changes))
+        halts = {site: lost[site][0] if site in lost else [UPLOADING] for site in sites}
+        nodes = {site: self.start(c, site, *halts[site]) for site in sites}
         plains = {}
-        for site in [s for s in SITES if s != LOST or UPLOADING in halts]:
+        for site in sites:
             tap.wait_halted(nodes[site])
-            plains[site] = self.contribution(c, site)
-            if site != LOST:
+            if UPLOADING in halts[site]:
+                plains[site] = self.contribution(c, site)
+            if halts[site][-1] == UPLOADING and site not in lost:
                 self.resume(nodes[site])
-        for _ in halts[1:]:
-            self.resume(nodes[LOST])
-            tap.wait_halted(nodes[LOST])
-        tap.wait_halted(nodes[LOST])
-        if look is not None:
-            look(c, plains[LOST])
-        nodes[LOST].kill()
+        for site in lost:
+            for _ in halts[site][1:]:
+                self.resume(nodes[site])
+                tap.wait_halted(nodes[site])
+            if look is not None:
+                look(c, plains[site])
+            nodes[site].kill()
         attempt = self.published(c, run_id)
-        survivors = [site for site in SITES if site != LOST or counts]
+        survivors = [site for site in sites if site not in lost or lost[site][1]]
         self.assertEqual(self.took_part(attempt), survivors)
         self.assertEqual(attempt["attempt"], 0)
-        c.start_node(LOST)
+        c.start_nodes(list(lost))
         c.finish(run_id)
         model = c.export(run_id).data
         self.assertEqual(model, plain.published([plains[site] for site in survivors]))
-        if not counts and LOST in plains:
+        if len(plains) > len(survivors):
             self.assertNotEqual(model, plain.published(list(plains.values())))
         wait_for(lambda: not os.listdir(os.path.join(c.home, "spool")), "an empty spool")
 
@@ -81,6 +89,14 @@ class Dropout(bars.Bars):
 
     def test_mid_unmask(self):
         self.lose(UPLOADING, ("o", tap.SHARES, 1), counts=True)
+
+    def test_cron(self):
+        self.lose(UPLOADING, ("o", tap.CHUNK, 2), counts=False, aggregation__profile="cron")
+
+    def test_ten_sites(self):
+        """As many as may be missing, and one more after its upload: seven of ten help, which is just enough."""
+        self.lose_all({"s0": ([("i", tap.MASKS, 2)], False), "s4": ([UPLOADING, ("o", tap.CHUNK, 3)], False),
+                       "s9": ([UPLOADING, ("i", tap.RECEIPT, 1)], True)}, TEN, rounds__min_sites=8, rounds__deadline="10s")
 
 
 if __name__ == "__main__":
