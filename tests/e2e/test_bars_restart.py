@@ -12,7 +12,7 @@ import bars
 import consortium
 import plain
 import tap
-from bars import SITES
+from bars import SITES, UPLOADING
 from consortium import wait_for
 from test_bars_random import SAMPLES, TRAINED, looks_random
 
@@ -164,6 +164,32 @@ class Restart(bars.Bars):
         c.finish(run_id, 90)
         os.remove(c.path(run_id + ".safetensors"))
         self.assertEqual(c.export(run_id).data, model)
+
+    def tried_again(self, unmasked=False):
+        """Two of four sites are lost before their uploads: the round is void, its slot declared dead, and the other two send the same update under
+        the next one. Do their large chunks of both slots look independent?"""
+        c, run_id = self.begun(unmasked=unmasked, **dict(LARGE, rounds__deadline="5s"))
+        lost = [self.start(c, site, UPLOADING) for site in SITES[:2]]
+        c.start_nodes(SITES[2:])
+        for node in lost:
+            tap.wait_halted(node)
+            node.kill()
+        wait_for(lambda: "round_void run=toy round=1 " in c.log_of("coordinator"), "the end of slot 2", 60)
+        c.start_nodes(SITES[:2])
+        c.finish(run_id, 90)
+        found = uploads(tap.messages(self.captures["coordinator"][0]))
+        by_site = {}
+        for (_, slot, site), attempts in found.items():
+            for _, chunks in attempts:
+                by_site.setdefault(site, {}).setdefault(slot, {}).update(chunks)
+        return [looks_random(difference(slots[2][place], slots[3][place])) for slots in by_site.values() if 2 in slots
+                for place in slots[2] if len(slots[2][place]) >= SAMPLES]
+
+    def test_tried_again(self):
+        self.assertEqual(self.tried_again(), 4 * [(True, True)])
+
+    def test_tried_again_unmasked(self):
+        self.assertEqual(self.tried_again(unmasked=True), 4 * [(False, False)])
 
     def everybody_back(self, unmasked=False):
         """All directories as they were before the run's tickets, one site with other data: the same slots once more, with other tickets."""
