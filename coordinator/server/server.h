@@ -16,6 +16,7 @@
 #include "coordinator/round/round.h"
 #include "coordinator/server/peers.h"
 #include "coordinator/server/service.h"
+#include "coordinator/server/shared.h"
 #include "coordinator/server/spool.h"
 #include "coordinator/server/worker.h"
 #include "coordinator/store/store.h"
@@ -112,7 +113,7 @@ struct hanse_session {
 
     struct hanse_out {
         struct hanse_out *next;
-        hanse_buf bytes;
+        hanse_parts bytes;
         size_t sent, counted;
     } *out_head, *out_tail;
     size_t out_bytes; /* of what is queued, offers aside */
@@ -138,6 +139,7 @@ struct hanse_server {
     int refused_fd; /* of the connection whose refusal was logged last, until it is closed */
     hanse_session *sessions;
     size_t sessions_count;
+    hanse_shared *queued[HANSE_KINDS_END]; /* the newest large message of each kind that is in a queue */
     uint64_t session_ids;
     hanse_live_run *runs;
     hanse_key *sign_key;

@@ -18,17 +18,18 @@
 void hanse_session_send(hanse_session *session, const hanse_message *message)
 {
     hanse_err err = {0};
+    hanse_buf bytes = HANSE_BUF_EMPTY;
     struct hanse_out *out = hanse_calloc(1, sizeof *out);
 
     if (session->closing && message->kind != HANSE_ERROR && message->kind != HANSE_BYE) {
         hanse_free(out);
         return;
     }
-    if (out == NULL || session->out_bytes >= HANSE_OUT_QUEUE_MAX || hanse_message_encode(&out->bytes, message, &err) != HANSE_OK) {
+    if (out == NULL || session->out_bytes >= HANSE_OUT_QUEUE_MAX || hanse_message_encode(&bytes, message, &err) != HANSE_OK ||
+        hanse_parts_take(&out->bytes, &session->server->queued[message->kind], &bytes, &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_WARN, "send_failed site=%s message=%s reason=%s", session->name, hanse_kind_name(message->kind),
                   out == NULL ? "no memory" : session->out_bytes >= HANSE_OUT_QUEUE_MAX ? "the site does not read" : err.text);
-        if (out != NULL)
-            hanse_buf_clear(&out->bytes);
+        hanse_buf_clear(&bytes);
         hanse_free(out);
         session->closing = true; /* it re-syncs when it comes back */
     } else {
@@ -38,7 +39,7 @@ void hanse_session_send(hanse_session *session, const hanse_message *message)
             session->out_head = out;
         session->out_tail = out;
         /* One offer a run comes unasked; what answers the site's own messages is bounded. */
-        out->counted = message->kind == HANSE_OFFER ? 0 : sizeof *out + out->bytes.len;
+        out->counted = message->kind == HANSE_OFFER ? 0 : sizeof *out + hanse_parts_len(&out->bytes);
         session->out_bytes += out->counted;
     }
     hanse_edge_want_write(session);
@@ -113,7 +114,7 @@ static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool
 size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last)
 {
     struct hanse_out *out = session->out_head;
-    size_t len;
+    size_t len, left;
 
     if (session->closing && session->down.offset == 0)
         download_clear(&session->down);
@@ -122,17 +123,18 @@ size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, boo
         return fill_chunk(session, room, cap, first, last);
     if (out == NULL)
         return 0;
-    len = out->bytes.len - out->sent < cap ? out->bytes.len - out->sent : cap;
+    left = hanse_parts_len(&out->bytes) - out->sent;
+    len = left < cap ? left : cap;
     *first = out->sent == 0;
-    memcpy(room, out->bytes.data + out->sent, len);
+    hanse_parts_read(&out->bytes, out->sent, room, len);
     out->sent += len;
-    *last = out->sent == out->bytes.len;
+    *last = len == left;
     if (*last) {
         session->out_head = out->next;
         if (session->out_head == NULL)
             session->out_tail = NULL;
         session->out_bytes -= out->counted;
-        hanse_buf_clear(&out->bytes);
+        hanse_parts_clear(&out->bytes);
         hanse_free(out);
     }
     return len;
@@ -475,7 +477,7 @@ void hanse_session_clear(hanse_session *session)
         struct hanse_out *out = session->out_head;
 
         session->out_head = out->next;
-        hanse_buf_clear(&out->bytes);
+        hanse_parts_clear(&out->bytes);
         hanse_free(out);
     }
     download_clear(&session->down);
