@@ -22,18 +22,29 @@ UPLOADING = ("o", tap.MASKED_UPLOAD, 2)  # the first is that of the statistics r
 
 @unittest.skipUnless(shutil.which("openssl"), "computes key streams")
 class Bars(consortium.TestCase):
-    def begun(self, sites=SITES, unmasked=False, rows=60, halts_of_service=(), **changes):
+    def begun(self, sites=SITES, unmasked=False, rows=60, halts_of_service=(), debug=False, **changes):
         """A run that all sites have accepted; the nodes are still to be started."""
         c = self.consortium(serve=False)
         if unmasked:
             c.programs = UNMASKED
         self.captures = {}
+        if debug:
+            self.say_all(c.path("coordinator", "coordinator.yaml"))
         c.serve(env=self.tap(c, "coordinator", *halts_of_service))
         for seed, site in enumerate(sites):
             c.enrol(site, consortium.rows_text(rows + 7 * seed, seed + 1))
+            if debug:
+                self.say_all(c.path(site, "node.yaml"))
         run_id = c.submit(plan_text(**dict(PLAN, **changes)))
         c.accept(run_id)
         return c, run_id
+
+    def say_all(self, path):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("level: info", text)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("level: info", "level: debug"))
 
     def tap(self, c, name, *halts):
         """The environment of the process, and its capture under its name."""

@@ -2,16 +2,17 @@
 while answers come and once the sum is open, not in its files and logs, not in what came and went through TLS; nor in any other site's memory.
 
 The patterns are 32 bytes long: trained weights and updates (float32), ring words (lanes of 32 and 64 bits, and packed, at every bit of a
-byte), the words beside them (rows, counts, loss), and rows of the site's file. With the masks left out they are found.
+byte), the words beside them (rows, counts, loss), those of the statistics round (sums of the columns), and rows of the site's file. Logs are at their loudest. With the masks left out they are found.
 """
 import os
 import re
+import sqlite3
 import struct
 import unittest
 
 import bars
 import tap
-from bars import SITES, UPLOADING
+from bars import SITES
 
 LEN = 32
 LOST = "a"
@@ -27,6 +28,14 @@ def shifted(pattern, bits):
     """LEN bytes of the pattern's LEN + 1, as they stand `bits` further up in a stream of bits."""
     whole = int.from_bytes(pattern, "little") << bits
     return whole.to_bytes(LEN + 2, "little")[1:LEN + 1]
+
+
+def statistics_of(path):
+    """Words of the site's first contribution, behind rows and clipped cells: count, sum and sum of squares of each column."""
+    store = sqlite3.connect("file:%s?mode=ro" % os.path.join(path, "state.db"), uri=True)
+    (words,), = store.execute("SELECT aux FROM work WHERE slot = 1").fetchall()
+    store.close()
+    return [words[at:at + LEN] for at in range(16, len(words) - LEN + 1, 8)]
 
 
 def patterns_of(contribution, rows):
@@ -84,15 +93,20 @@ class Canary(bars.Bars):
     def hits(self, unmasked=False, lost=None):
         """{(place, form): sites whose patterns were found}"""
         halts = [("o", tap.MASKS, len(SITES) + 1), ("o", tap.CUT, 1), ("i", tap.SHARES, 3), ("o", tap.RESULT, 1)]
-        c, run_id = self.begun(unmasked=unmasked, halts_of_service=halts, rounds__deadline="6s", model__hidden=[16])
-        plains, places = {}, {}
-        nodes = {site: self.start(c, site, UPLOADING, *([("o", tap.CHUNK, 3)] if site == lost else [])) for site in SITES}
+        c, run_id = self.begun(unmasked=unmasked, halts_of_service=halts, rounds__deadline="6s", model__hidden=[16], scaling="federated",
+                               debug=True)
+        plains, places, statistics, first = {}, {}, {}, ("o", tap.MASKED_UPLOAD, 1)
+        nodes = {site: self.start(c, site, first, first, *([("o", tap.CHUNK, 3)] if site == lost else [])) for site in SITES}
+        for site, node in nodes.items():
+            tap.wait_halted(node)
+            statistics[site] = statistics_of(c.path(site))
+            self.resume(node)
         tap.wait_halted(c.service)
         self.resume(c.service)
         for site, node in nodes.items():
             tap.wait_halted(node)
             with open(c.path(site + ".csv"), encoding="ascii") as file:
-                plains[site] = patterns_of(self.contribution(c, site), file.read())
+                plains[site] = dict(patterns_of(self.contribution(c, site), file.read()), statistics=statistics[site])
             self.resume(node)
         if lost is not None:
             tap.wait_halted(nodes[lost])
@@ -134,6 +148,7 @@ class Canary(bars.Bars):
         for place in ("files", "stream"):
             for form in ("packed", "aux", "share"):
                 self.assertEqual(hits.get((place, form)), SITES, (place, form, hits))
+        self.assertEqual(hits.get(("stream", "statistics")), SITES)
         self.assertEqual(len({place for place, _ in hits if place.startswith("memory")}), 3, hits)
 
 

@@ -63,7 +63,7 @@ class Metadata(bars.Bars):
         """Messages of each site, both ways."""
         c.write(CHANGED + ".csv", consortium.rows_text(*data))
         c.serve(env=self.tap(c, "coordinator"))
-        run_id = c.submit(consortium.plan_text(**dict(bars.PLAN, rounds__count=2, rounds__deadline="30m")))
+        run_id = c.submit(consortium.plan_text(**dict(bars.PLAN, rounds__count=2, rounds__deadline="30m", scaling="federated")))
         c.accept(run_id)
         for site in SITES:
             c.start_node(site, env=self.tap(c, "%s%d" % (site, number)))
