@@ -198,14 +198,22 @@ static hanse_rc find_token(hanse_store *store, const char *token, const hanse_pl
 }
 
 /* A sum over so many sites must hide each of them, and the plan must not stop short of one. */
-static hanse_rc check_masking(const hanse_plan *plan, size_t sites_count, hanse_err *err)
+static hanse_rc check_masking(const hanse_plan *plan, const hanse_buf *roster_bytes, size_t sites_count, hanse_err *err)
 {
+    const hanse_secagg_policy policy = hanse_masking_policy(plan);
     hanse_secagg_params params;
+    hanse_roster roster;
     hanse_rc rc;
 
     if (plan->aggregation.privacy != HANSE_PRIVACY_MASKED)
         return HANSE_OK;
     rc = hanse_masking_params(&params, plan, sites_count, err);
+    if (rc == HANSE_OK)
+        rc = hanse_roster_decode(&roster, hanse_buf_bytes(roster_bytes), err);
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_masking_params_check(&params, &policy, &roster, err);
+    hanse_roster_clear(&roster);
     if (rc == HANSE_OK && plan->rounds.sites_max < sites_count && plan->rounds.sites_max < params.m)
         rc = HANSE_FAIL(err, HANSE_E_INVALID, "rounds.max_sites: a sum of %zu of %zu sites is not opened, at least %" PRIu32 " are needed",
                         plan->rounds.sites_max, sites_count, params.m);
@@ -228,7 +236,7 @@ static hanse_rc submit_new(const hanse_cli *cli, hanse_store *store, const hanse
     if (rc == HANSE_OK)
         rc = make_roster(store, config.name, plan->rounds.sites_min, &run->roster, sites_count, err);
     if (rc == HANSE_OK)
-        rc = check_masking(plan, *sites_count, err);
+        rc = check_masking(plan, &run->roster, *sites_count, err);
     if (rc == HANSE_OK)
         rc = hanse_random(run->run_id, sizeof run->run_id, err);
     if (rc != HANSE_OK)

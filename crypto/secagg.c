@@ -153,6 +153,32 @@ hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hans
     return HANSE_OK;
 }
 
+hanse_rc hanse_secagg_params_check_members(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
+                                           const uint32_t *organisations, hanse_err *err)
+{
+    uint32_t distinct = 0, largest = 0;
+    hanse_rc rc = hanse_secagg_params_check(params, policy, err);
+
+    for (uint32_t i = 0; rc == HANSE_OK && i < params->n; i++) {
+        uint32_t before = 0, sites = 0;
+
+        for (uint32_t j = 0; j < params->n; j++)
+            if (organisations[j] == organisations[i]) {
+                before += j < i;
+                sites++;
+            }
+        distinct += before == 0;
+        largest = max_u32(largest, sites);
+    }
+    if (rc == HANSE_OK && distinct < params->m)
+        return HANSE_SECAGG_FAIL(err, COHORT, "the %u sites belong to %u organisations, a sum must have m = %u", params->n, distinct,
+                                 params->m);
+    if (rc == HANSE_OK && largest > max_u32(1, params->c))
+        return HANSE_SECAGG_FAIL(err, COHORT, "one organisation has %u sites, but only c = %u are taken to collude: raise aggregation.collusion",
+                                 largest, params->c);
+    return rc;
+}
+
 /* --- roster --- */
 
 typedef struct member {
@@ -259,6 +285,24 @@ int hanse_secagg_roster_find(const hanse_secagg_roster *roster, const uint8_t id
         if (memcmp(roster->members[i].id, id, 32) == 0) /* public */
             return (int)i;
     return -1;
+}
+
+hanse_rc hanse_secagg_params_check_roster(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
+                                          const hanse_secagg_roster *roster, hanse_err *err)
+{
+    uint32_t *organisations;
+    hanse_rc rc;
+
+    if (params->n != roster->count)
+        return HANSE_SECAGG_FAIL(err, ROSTER, "thresholds for %u sites, the roster has %zu", params->n, roster->count);
+    organisations = hanse_calloc(roster->count, sizeof *organisations);
+    if (organisations == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu organisations", roster->count);
+    for (size_t i = 0; i < roster->count; i++)
+        organisations[i] = roster->members[i].organisation;
+    rc = hanse_secagg_params_check_members(params, policy, organisations, err);
+    hanse_free(organisations);
+    return rc;
 }
 
 uint32_t hanse_secagg_roster_organisations(const hanse_secagg_roster *roster, const uint8_t *in)

@@ -322,13 +322,12 @@ hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_
 hanse_rc hanse_secagg_site_new(hanse_secagg_site **out, const hanse_secagg_site_config *config, hanse_err *err)
 {
     hanse_secagg_site *site;
-    hanse_rc rc = hanse_secagg_params_check(&config->params, &config->policy, err);
+    hanse_rc rc = hanse_secagg_params_check_roster(&config->params, &config->policy, config->roster, err);
 
     if (rc != HANSE_OK)
         return rc;
-    if (config->params.n != hanse_secagg_roster_count(config->roster) || config->self >= config->params.n)
-        return HANSE_FAIL(err, HANSE_E_USAGE, "secure aggregation: member %u of %u, roster of %u", config->self,
-                          config->params.n, hanse_secagg_roster_count(config->roster));
+    if (config->self >= config->params.n)
+        return HANSE_FAIL(err, HANSE_E_USAGE, "secure aggregation: member %u of %u", config->self, config->params.n);
     site = hanse_calloc(1, sizeof *site);
     if (site == NULL || (site->peers = hanse_calloc(config->params.n, sizeof *site->peers)) == NULL) {
         hanse_free(site);

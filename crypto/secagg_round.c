@@ -33,12 +33,10 @@ hanse_rc hanse_secagg_round_new(hanse_secagg_round **out, const hanse_secagg_ros
 {
     hanse_secagg_round *round;
     uint32_t n = hanse_secagg_roster_count(roster);
-    hanse_rc rc = hanse_secagg_params_check(&spec->params, policy, err);
+    hanse_rc rc = hanse_secagg_params_check_roster(&spec->params, policy, roster, err);
 
     if (rc != HANSE_OK)
         return rc;
-    if (spec->params.n != n)
-        return HANSE_SECAGG_FAIL(err, ROSTER, "spec for %u sites, the roster has %u", spec->params.n, n);
     round = hanse_calloc(1, sizeof *round);
     if (round == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a round");

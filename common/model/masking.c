@@ -43,6 +43,24 @@ static uint32_t organisation_of(const hanse_roster *roster, size_t site)
     return (uint32_t)site;
 }
 
+hanse_rc hanse_masking_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy, const hanse_roster *roster,
+                                    hanse_err *err)
+{
+    uint32_t *organisations;
+    hanse_rc rc;
+
+    if (params->n != roster->sites_count)
+        return HANSE_FAIL(err, HANSE_E_USAGE, "thresholds for %u sites, the roster has %zu", params->n, roster->sites_count);
+    organisations = hanse_calloc(roster->sites_count, sizeof *organisations);
+    if (organisations == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the organisations of %zu sites", roster->sites_count);
+    for (size_t i = 0; i < roster->sites_count; i++)
+        organisations[i] = organisation_of(roster, i);
+    rc = hanse_secagg_params_check_members(params, policy, organisations, err);
+    hanse_free(organisations);
+    return rc;
+}
+
 hanse_rc hanse_masking_members(hanse_secagg_roster **out, const hanse_roster *roster, const uint8_t hash[32], const hanse_cert *coordinator,
                                const hanse_trust *trust, uint64_t now_ms, hanse_err *err)
 {

@@ -22,6 +22,9 @@
 /* Thresholds of a run: the floors for n sites, made stricter by the plan. Errors: QUORUM (E_COHORT: n too small, or
  * numbers that the inequalities do not allow). */
 HANSE_MUST_CHECK hanse_rc hanse_masking_params(hanse_secagg_params *out, const hanse_plan *plan, size_t sites_count, hanse_err *err);
+/* Are they enough for one party's policy, and for the organisations of this roster? Errors: QUORUM (E_COHORT), NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_masking_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
+                                                     const hanse_roster *roster, hanse_err *err);
 /* What the plan asks every site to allow. */
 hanse_secagg_policy hanse_masking_policy(const hanse_plan *plan);
 

@@ -80,6 +80,12 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_params_default(hanse_secagg_params *out, 
  * honest inputs >= max(2, ceil(n/2) - c). Errors: QUORUM with E_COHORT, the text names the inequality. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
                                                     hanse_err *err);
+/* The same, and what the members' organisations ask beside it: two sites of one organisation count as one towards m, so there
+ * must be m organisations, and both towards c, so none has more than max(1, c) sites.
+ *   organisations  [params->n] equal numbers: one organisation
+ * Errors: as hanse_secagg_params_check(). */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_params_check_members(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
+                                                            const uint32_t *organisations, hanse_err *err);
 /* Honest inputs in any sum that can be opened: n-c-D, in CRON n-c-max(0, 2D-1); 0 if negative. */
 uint32_t hanse_secagg_honest(const hanse_secagg_params *params);
 /* How many DEADs allow sending the same update again: n-t+1+c; then fewer than t answers can ever exist. */
@@ -111,6 +117,9 @@ const uint8_t *hanse_secagg_roster_hash(const hanse_secagg_roster *roster);
 const uint8_t *hanse_secagg_roster_id(const hanse_secagg_roster *roster, uint32_t site_idx); /* [32] */
 /* Place of an id, or -1. */
 int hanse_secagg_roster_find(const hanse_secagg_roster *roster, const uint8_t id[32]);
+/* hanse_secagg_params_check_members() of a roster's; E_ROSTER when it has another number of members. */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_params_check_roster(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
+                                                           const hanse_secagg_roster *roster, hanse_err *err);
 /* Distinct organisations among the members with bitmap[i] != 0. */
 uint32_t hanse_secagg_roster_organisations(const hanse_secagg_roster *roster, const uint8_t *member);
 

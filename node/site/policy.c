@@ -107,7 +107,7 @@ static hanse_rc masking_check(const hanse_site_policy *policy, const hanse_site_
     hanse_rc rc = hanse_masking_params(&params, offer->plan, offer->roster.sites_count, &why);
 
     if (rc == HANSE_OK)
-        rc = hanse_secagg_params_check(&params, &policy->masking, &why);
+        rc = hanse_masking_params_check(&params, &policy->masking, &offer->roster, &why);
     if (rc == HANSE_OK && offer->plan->aggregation.ticket_life_ms > policy->ticket_life_max_ms)
         rc = HANSE_FAIL(&why, HANSE_E_POLICY, "aggregation.ticket_life of %" PRIu64 " h is above policy.ticket_life_max of %" PRIu64 " h",
                         offer->plan->aggregation.ticket_life_ms / 3600000, policy->ticket_life_max_ms / 3600000);

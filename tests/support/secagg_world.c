@@ -230,6 +230,10 @@ void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_pro
     world_random(w, w->seal_secret, 32);
     MUST(hanse_x25519_public(w->seal_key, w->seal_secret, &w->err));
     MUST(hanse_secagg_params_default(&w->params, n, profile, &w->policy, &w->err));
+    if (w->params.c < (n + organisations - 1) / organisations) { /* sites of one organisation collude */
+        w->params.c = (n + organisations - 1) / organisations;
+        w->params.t = w->params.t > (n + w->params.c) / 2 + 1 ? w->params.t : (n + w->params.c) / 2 + 1;
+    }
     for (uint32_t i = 0; i < n; i++) {
         hanse_secagg_site_config *config = &w->sites[i].config;
 

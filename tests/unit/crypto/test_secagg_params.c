@@ -94,6 +94,33 @@ static void test_check(void **state)
     }
 }
 
+/* Two sites of one organisation are one towards m, and both towards c. */
+static void test_organisations(void **state)
+{
+    static const struct { const char *name; hanse_secagg_params params; hanse_secagg_policy policy; uint32_t organisations[10]; bool good; } rows[] = {
+        {"each its own", {4, 1, 1, 3, 3, 0}, {0}, {0, 1, 2, 3}, true},
+        {"two of one, c = 1", {4, 1, 1, 3, 3, 0}, {0}, {0, 1, 2, 1}, false},
+        {"two of one, c = 2", {5, 2, 1, 4, 4, 0}, {0}, {7, 1, 2, 7, 5}, true},
+        {"three of one, c = 2", {10, 2, 2, 8, 7, 0}, {0}, {0, 1, 2, 3, 4, 5, 6, 7, 7, 7}, false},
+        {"twice two of one, c = 2", {10, 2, 2, 8, 7, 0}, {0}, {0, 1, 2, 3, 4, 5, 6, 6, 7, 7}, true},
+        {"seven organisations where m is 8", {10, 2, 2, 8, 7, 0}, {0}, {0, 1, 2, 3, 4, 4, 5, 5, 6, 6}, false},
+        {"c = 0: no collusion, but two of one are one site", {4, 0, 1, 3, 3, 0}, {.trusted_coordinator = true}, {0, 1, 1, 2}, false},
+        {"c = 0, each its own", {4, 0, 1, 3, 3, 0}, {.trusted_coordinator = true}, {3, 1, 0, 2}, true},
+        {"the inequalities first", {4, 1, 1, 3, 2, 0}, {0}, {0, 1, 2, 3}, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        hanse_err err = {.rc = HANSE_OK};
+        hanse_rc rc = hanse_secagg_params_check_members(&rows[i].params, &rows[i].policy, rows[i].organisations, &err);
+
+        if ((rc == HANSE_OK) != rows[i].good)
+            fail_msg("%s: %s", rows[i].name, err.text);
+        if (rc != HANSE_OK)
+            assert_int_equal(hanse_secagg_reason_of(&err), HANSE_SECAGG_COHORT);
+    }
+}
+
 static void test_default_honours_policy(void **state)
 {
     hanse_secagg_policy policy = {.survivors_min = 10};
@@ -129,7 +156,7 @@ static void test_reasons(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_every_n), cmocka_unit_test(test_check),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_every_n), cmocka_unit_test(test_check), cmocka_unit_test(test_organisations),
                                        cmocka_unit_test(test_default_honours_policy), cmocka_unit_test(test_reasons)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

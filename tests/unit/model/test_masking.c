@@ -73,6 +73,37 @@ static void test_params(void **state)
     end(w);
 }
 
+/* By the organisations' names in the roster: a policy asks for what the plan must give. */
+static void test_params_of_a_roster(void **state)
+{
+    static const char *const alone[5] = {"a", "b", "c", "d", "e"}, *const two_of_one[5] = {"a", "b", "c", "d", "b"};
+    const hanse_secagg_policy policy = {.survivors_min = 0};
+    hanse_roster_site sites[5];
+    hanse_roster roster = {.sites = sites, .sites_count = 5};
+    hanse_secagg_params params;
+    world all, *w = &all;
+
+    (void)state;
+    memset(sites, 0, sizeof sites);
+    for (size_t i = 0; i < 5; i++)
+        hanse_text_copy(sites[i].organisation, sizeof sites[i].organisation, hanse_bytes_str(alone[i]));
+    begin(w, "");
+    GOOD(hanse_masking_params(&params, w->plan, 5, &w->err));
+    GOOD(hanse_masking_params_check(&params, &policy, &roster, &w->err));
+    for (size_t i = 0; i < 5; i++)
+        hanse_text_copy(sites[i].organisation, sizeof sites[i].organisation, hanse_bytes_str(two_of_one[i]));
+    assert_int_equal(hanse_masking_params_check(&params, &policy, &roster, &w->err), HANSE_E_QUORUM);
+    assert_int_equal(hanse_secagg_reason_of(&w->err), HANSE_SECAGG_COHORT);
+    roster.sites_count = 4;
+    assert_int_equal(hanse_masking_params_check(&params, &policy, &roster, &w->err), HANSE_E_USAGE);
+    end(w);
+    roster.sites_count = 5;
+    begin(w, "aggregation: {collusion: 2}\n");
+    GOOD(hanse_masking_params(&params, w->plan, 5, &w->err));
+    GOOD(hanse_masking_params_check(&params, &policy, &roster, &w->err));
+    end(w);
+}
+
 /* Four times up when somebody was above, half down when nobody came near, and never past the plan's bounds. */
 static void test_clips(void **state)
 {
@@ -258,7 +289,7 @@ static void test_lists(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_params), cmocka_unit_test(test_clips), cmocka_unit_test(test_state_bytes),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_params), cmocka_unit_test(test_params_of_a_roster), cmocka_unit_test(test_clips), cmocka_unit_test(test_state_bytes),
                                        cmocka_unit_test(test_segments), cmocka_unit_test(test_spec_check), cmocka_unit_test(test_lists)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
