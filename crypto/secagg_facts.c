@@ -83,6 +83,49 @@ uint64_t facts_highest_taken(const hanse_secagg_site *site)
     return highest;
 }
 
+/* --- rounds --- */
+
+const site_round *facts_round_read(const hanse_secagg_site *site, uint64_t slot)
+{
+    for (size_t i = 0; i < SITE_ROUNDS; i++)
+        if (site->rounds[i].view.n > 0 && site->rounds[i].view.spec.slot == slot)
+            return &site->rounds[i];
+    return NULL;
+}
+
+site_round *facts_round(hanse_secagg_site *site, uint64_t slot)
+{
+    return (site_round *)facts_round_read(site, slot);
+}
+
+static void clear_round(site_round *round)
+{
+    secagg_view_clear(&round->view);
+    hanse_buf_clear(&round->shares);
+}
+
+void facts_keep_round(hanse_secagg_site *site, site_round *fresh)
+{
+    const site_round *same_slot = facts_round_read(site, fresh->view.spec.slot);
+    uint64_t taken = facts_highest_taken(site);
+    size_t place = SITE_ROUNDS - 1;
+
+    if (same_slot != NULL)
+        place = (size_t)(same_slot - site->rounds);
+    else if (site->rounds[place].view.n > 0 && site->rounds[place].view.spec.slot == taken)
+        place--;
+    clear_round(&site->rounds[place]);
+    memmove(&site->rounds[1], &site->rounds[0], place * sizeof site->rounds[0]);
+    site->rounds[0] = *fresh;
+    *fresh = (site_round){.view = {.n = 0}, .shares = HANSE_BUF_EMPTY};
+}
+
+void facts_forget_rounds(hanse_secagg_site *site)
+{
+    for (size_t i = 0; i < SITE_ROUNDS; i++)
+        clear_round(&site->rounds[i]);
+}
+
 /* --- actions --- */
 
 hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err)
@@ -351,7 +394,6 @@ void hanse_secagg_site_free(hanse_secagg_site *site)
     hanse_free(site->epochs);
     hanse_free(site->peers);
     hanse_free(site->attempts);
-    secagg_view_clear(&site->view);
-    hanse_buf_clear(&site->shares);
+    facts_forget_rounds(site);
     hanse_free(site);
 }

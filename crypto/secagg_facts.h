@@ -48,6 +48,14 @@ typedef struct foreign_attempt {
     bool aborted;
 } foreign_attempt;
 
+/* A round as verified, and what was sealed to this site in it. */
+typedef struct site_round {
+    secagg_view view; /* n = 0: none */
+    hanse_buf shares; /* [n][HANSE_SECAGG_CT_LEN] */
+} site_round;
+
+#define SITE_ROUNDS 4 /* the current one, and those whose answers are still owed */
+
 struct hanse_secagg_site {
     const hanse_secagg_site_config *config;
     uint32_t n;
@@ -60,10 +68,15 @@ struct hanse_secagg_site {
     size_t attempts_count;
     uint64_t floor_slot; /* nothing is answered below */
     uint32_t retries;    /* granted by the operator */
-    /* the round that was verified last; not durable: SPEC comes again after a restart */
-    secagg_view view; /* n = 0: none */
-    hanse_buf shares; /* [n][HANSE_SECAGG_CT_LEN] sealed to this site */
+    site_round rounds[SITE_ROUNDS]; /* newest first; not durable: SPEC comes again after a restart */
 };
+
+site_round *facts_round(hanse_secagg_site *site, uint64_t slot); /* verified since the start; NULL: none */
+const site_round *facts_round_read(const hanse_secagg_site *site, uint64_t slot);
+/* Keep a round that was verified; what it holds is moved. The same slot's is replaced. With all places taken the one that was
+ * verified longest ago goes, but never that of the last upload: an old spec, shown to a holder, costs nobody a round. */
+void facts_keep_round(hanse_secagg_site *site, site_round *fresh);
+void facts_forget_rounds(hanse_secagg_site *site);
 
 slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot);                             /* NULL: none */
 hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err); /* made when missing */

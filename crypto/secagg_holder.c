@@ -47,7 +47,7 @@ static hanse_rc check_own_upload(const hanse_secagg_site *site, const slot_fact 
     return rc;
 }
 
-static hanse_rc check_certificate(const hanse_secagg_site *site, const uint8_t cut_hash[32], const hanse_secagg_event *event,
+static hanse_rc check_certificate(const hanse_secagg_site *site, const site_round *round, const uint8_t cut_hash[32], const hanse_secagg_event *event,
                                   hanse_err *err)
 {
     uint8_t *seen = hanse_calloc(site->n, 1);
@@ -57,7 +57,7 @@ static hanse_rc check_certificate(const hanse_secagg_site *site, const uint8_t c
     if (seen == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u signatures", site->n);
     for (size_t i = 0; rc == HANSE_OK && i < event->signatures_count; i++) {
-        rc = secagg_cutsig_check(&idx, &site->view, site->config->roster, cut_hash, event->signatures[i], err);
+        rc = secagg_cutsig_check(&idx, &round->view, site->config->roster, cut_hash, event->signatures[i], err);
         if (rc == HANSE_OK && !seen[idx]) {
             seen[idx] = 1;
             distinct++;
@@ -70,18 +70,18 @@ static hanse_rc check_certificate(const hanse_secagg_site *site, const uint8_t c
 }
 
 /* Which kind for whom; a ticket that has given the other kind already cannot be: the cut is the same one. */
-static hanse_rc check_kinds(const hanse_secagg_site *site, const slot_fact *fact, const hanse_secagg_cut *cut, hanse_err *err)
+static hanse_rc check_kinds(const hanse_secagg_site *site, const site_round *round, const slot_fact *fact, const hanse_secagg_cut *cut, hanse_err *err)
 {
     for (uint32_t i = 0; i < site->n; i++) {
         uint8_t want = cut->in[i] ? HANSE_SECAGG_SHARE_B : HANSE_SECAGG_SHARE_SK;
 
-        if (site->view.has[i] && fact->kinds[i] != HANSE_SECAGG_SHARE_NONE && fact->kinds[i] != want)
+        if (round->view.has[i] && fact->kinds[i] != HANSE_SECAGG_SHARE_NONE && fact->kinds[i] != want)
             return HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "the other kind of share was given for the ticket of member %u", i);
     }
     return HANSE_OK;
 }
 
-static hanse_rc seal_answer(const hanse_secagg_site *site, const hanse_secagg_answer *answer, const hanse_secagg_event *event,
+static hanse_rc seal_answer(const hanse_secagg_site *site, const site_round *round, const hanse_secagg_answer *answer, const hanse_secagg_event *event,
                             hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_action *send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);
@@ -110,7 +110,7 @@ static hanse_rc seal_answer(const hanse_secagg_site *site, const hanse_secagg_an
         plain = all;
     }
     if (rc == HANSE_OK)
-        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, site->view.spec.seal_key, event->seed,
+        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, round->view.spec.seal_key, event->seed,
                                    hanse_bytes_str(SECAGG_ANSWER_INFO), err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&send->extra, enc, sizeof enc, err);
@@ -127,7 +127,7 @@ static hanse_rc seal_answer(const hanse_secagg_site *site, const hanse_secagg_an
 }
 
 /* Open what is sealed to this site; a share that does not open, or whose epoch is gone, is left out (NONE). */
-static hanse_rc open_shares(const hanse_secagg_site *site, hanse_secagg_answer *answer, const hanse_secagg_cut *cut,
+static hanse_rc open_shares(const hanse_secagg_site *site, const site_round *round, hanse_secagg_answer *answer, const hanse_secagg_cut *cut,
                             hanse_err *err)
 {
     uint32_t self = site->config->self;
@@ -135,9 +135,9 @@ static hanse_rc open_shares(const hanse_secagg_site *site, hanse_secagg_answer *
     hanse_rc rc = HANSE_OK;
 
     for (uint32_t i = 0; rc == HANSE_OK && i < site->n; i++) {
-        const hanse_secagg_ticket *ticket = &site->view.tickets[i];
-        const own_epoch *epoch = site->view.has[i] ? facts_epoch(site, ticket->epochs[self]) : NULL;
-        hanse_bytes ct = {site->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+        const hanse_secagg_ticket *ticket = &round->view.tickets[i];
+        const own_epoch *epoch = round->view.has[i] ? facts_epoch(site, ticket->epochs[self]) : NULL;
+        hanse_bytes ct = {round->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
 
         if (epoch == NULL)
             continue;
@@ -153,15 +153,15 @@ static hanse_rc open_shares(const hanse_secagg_site *site, hanse_secagg_answer *
     return rc;
 }
 
-static hanse_rc answer_cut(hanse_secagg_site *site, slot_fact *fact, const hanse_secagg_cut *cut, const uint8_t cut_hash[32],
+static hanse_rc answer_cut(hanse_secagg_site *site, const site_round *round, slot_fact *fact, const hanse_secagg_cut *cut, const uint8_t cut_hash[32],
                            const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_answer answer = {.n = site->n};
-    hanse_rc rc = check_kinds(site, fact, cut, err);
+    hanse_rc rc = check_kinds(site, round, fact, cut, err);
 
     if (rc != HANSE_OK)
         return rc;
-    memcpy(answer.round_id, site->view.round_id, 32);
+    memcpy(answer.round_id, round->view.round_id, 32);
     memcpy(answer.cut_hash, cut_hash, 32);
     memcpy(answer.site_id, hanse_secagg_roster_id(site->config->roster, site->config->self), 32);
     answer.kinds = hanse_calloc(site->n, 1);
@@ -169,7 +169,7 @@ static hanse_rc answer_cut(hanse_secagg_site *site, slot_fact *fact, const hanse
     if (answer.kinds == NULL || answer.shares == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u shares", site->n);
     if (rc == HANSE_OK)
-        rc = open_shares(site, &answer, cut, err);
+        rc = open_shares(site, round, &answer, cut, err);
     if (rc == HANSE_OK) {
         fact->flags |= FLAG_CUT | FLAG_ANSWERED;
         memcpy(fact->cut_hash, cut_hash, 32);
@@ -179,12 +179,12 @@ static hanse_rc answer_cut(hanse_secagg_site *site, slot_fact *fact, const hanse
         rc = facts_put_slot(site, fact, actions, err);
     }
     if (rc == HANSE_OK)
-        rc = seal_answer(site, &answer, event, actions, err);
+        rc = seal_answer(site, round, &answer, event, actions, err);
     hanse_secagg_answer_clear(&answer);
     return rc;
 }
 
-static hanse_rc sign_cut(hanse_secagg_site *site, slot_fact *fact, const uint8_t cut_hash[32], hanse_secagg_actions *actions,
+static hanse_rc sign_cut(hanse_secagg_site *site, const site_round *round, slot_fact *fact, const uint8_t cut_hash[32], hanse_secagg_actions *actions,
                          hanse_err *err)
 {
     hanse_secagg_cutsig cutsig;
@@ -197,7 +197,7 @@ static hanse_rc sign_cut(hanse_secagg_site *site, slot_fact *fact, const uint8_t
     send = rc == HANSE_OK ? actions_add(actions, HANSE_SECAGG_DO_SEND, err) : NULL;
     if (send == NULL)
         return HANSE_E_NOMEM;
-    memcpy(cutsig.round_id, site->view.round_id, 32);
+    memcpy(cutsig.round_id, round->view.round_id, 32);
     memcpy(cutsig.cut_hash, cut_hash, 32);
     memcpy(cutsig.site_id, hanse_secagg_roster_id(site->config->roster, site->config->self), 32);
     rc = hanse_secagg_cutsig_encode(&send->value, &cutsig, err);
@@ -225,6 +225,7 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
 {
     hanse_secagg_cut cut = {.n = 0};
     uint8_t cut_hash[32];
+    const site_round *round;
     slot_fact *fact;
     hanse_rc rc = hanse_secagg_verify(site->config->roster, HANSE_SECAGG_COORDINATOR, HANSE_SECAGG_CUT_LABEL, event->object, err);
 
@@ -232,25 +233,25 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
         rc = hanse_secagg_cut_decode(&cut, event->object.bytes, err);
     if (rc != HANSE_OK)
         return rc;
-    if (site->view.n == 0 || !same(cut.run, site->config->run, 16) || cut.slot != site->view.spec.slot
-        || (fact = facts_find(site, cut.slot)) == NULL)
-        rc = HANSE_SECAGG_FAIL(err, REPLAY, "cut of slot %llu, whose spec was not verified last: show it again", (unsigned long long)cut.slot);
+    round = facts_round(site, cut.slot);
+    if (!same(cut.run, site->config->run, 16) || round == NULL || (fact = facts_find(site, cut.slot)) == NULL)
+        rc = HANSE_SECAGG_FAIL(err, REPLAY, "cut of slot %llu, whose spec is not at hand: show it again", (unsigned long long)cut.slot);
     else if (cut.slot < site->floor_slot)
         rc = HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)cut.slot);
     else
         rc = check_first(site, fact, event, actions, err);
     hanse_secagg_cut_clear(&cut);
     if (rc == HANSE_OK)
-        rc = secagg_cut_check(&cut, cut_hash, &site->view, site->config->roster, event->object, event->uploads, err);
+        rc = secagg_cut_check(&cut, cut_hash, &round->view, site->config->roster, event->object, event->uploads, err);
     if (rc == HANSE_OK)
         rc = check_own_upload(site, fact, &cut, event, err);
     if (rc == HANSE_OK && site->config->params.profile == HANSE_SECAGG_ONLINE && event->signatures_count == 0)
-        rc = sign_cut(site, fact, cut_hash, actions, err);
+        rc = sign_cut(site, round, fact, cut_hash, actions, err);
     else if (rc == HANSE_OK) {
         if (site->config->params.profile == HANSE_SECAGG_ONLINE)
-            rc = check_certificate(site, cut_hash, event, err);
+            rc = check_certificate(site, round, cut_hash, event, err);
         if (rc == HANSE_OK)
-            rc = answer_cut(site, fact, &cut, cut_hash, event, actions, err);
+            rc = answer_cut(site, round, fact, &cut, cut_hash, event, actions, err);
     }
     hanse_secagg_cut_clear(&cut);
     return rc;

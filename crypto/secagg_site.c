@@ -297,7 +297,8 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
         return HANSE_E_QUORUM; /* members without ticket are outside S: no cut of this spec could pass */
     if (fact->state == STATE_DEAD || is_zero(fact->seed))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "the ticket of slot %llu is burnt", (unsigned long long)spec->slot);
-    if ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms < event->now_ms)
+    if (fact->state != STATE_SENT /* else the same bytes go out again, which is right at any time */
+        && ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms < event->now_ms))
         return HANSE_SECAGG_FAIL(err, LATE, "slot %llu: the upload is over", (unsigned long long)spec->slot);
     if (spec->slot < highest)
         return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu, this site took part in slot %llu", (unsigned long long)spec->slot,
@@ -348,7 +349,7 @@ static hanse_rc keep_shares(hanse_buf *out, const hanse_secagg_event *event, uin
 }
 
 /* Nothing below can be refused: the round is bound, and the view kept. */
-static hanse_rc bind_round(hanse_secagg_site *site, secagg_view *view, const hanse_secagg_event *event, bool again,
+static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, const hanse_secagg_event *event, bool again,
                            bool reseed, hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_action *train;
@@ -388,39 +389,34 @@ static hanse_rc bind_round(hanse_secagg_site *site, secagg_view *view, const han
 
 static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
-    secagg_view view = {.n = 0};
+    site_round fresh = {.view = {.n = 0}, .shares = HANSE_BUF_EMPTY};
+    secagg_view *view = &fresh.view;
     secagg_streams streams = {NULL, 0, 0};
-    hanse_buf shares = HANSE_BUF_EMPTY;
     bool again = false, reseed = false;
     const slot_fact *fact;
-    hanse_rc rc = secagg_view_open(&view, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err);
+    hanse_rc rc = secagg_view_open(view, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err);
 
     if (rc != HANSE_OK)
         return rc;
-    fact = facts_find(site, view.spec.slot);
-    rc = check_own(site, &view, fact, err);
+    fact = facts_find(site, view->spec.slot);
+    rc = check_own(site, view, fact, err);
     if (rc == HANSE_OK && event->take_part) {
-        rc = check_part(site, &view, fact, event, err);
+        rc = check_part(site, view, fact, event, err);
         if (rc == HANSE_OK)
-            rc = check_attempt(site, &view, &again, &reseed, err);
+            rc = check_attempt(site, view, &again, &reseed, err);
         if (rc == HANSE_OK)
-            rc = own_streams(&streams, site, &view, fact, err);
+            rc = own_streams(&streams, site, view, fact, err);
     }
     if (rc == HANSE_OK)
-        rc = keep_shares(&shares, event, site->n, err);
+        rc = keep_shares(&fresh.shares, event, site->n, err);
     if (rc == HANSE_OK)
-        rc = bind_round(site, &view, event, again, reseed, actions, err);
+        rc = bind_round(site, view, event, again, reseed, actions, err);
     secagg_streams_clear(&streams);
-    if (rc != HANSE_OK) {
-        secagg_view_clear(&view);
-        hanse_buf_clear(&shares);
-        return rc;
-    }
-    secagg_view_clear(&site->view);
-    hanse_buf_clear(&site->shares);
-    site->view = view;
-    site->shares = shares;
-    return HANSE_OK;
+    if (rc == HANSE_OK)
+        facts_keep_round(site, &fresh);
+    secagg_view_clear(&fresh.view);
+    hanse_buf_clear(&fresh.shares);
+    return rc;
 }
 
 /* --- upload --- */
@@ -428,13 +424,13 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
 static hanse_rc send_upload(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     slot_fact *fact = facts_find(site, event->slot);
+    const site_round *round = facts_round(site, event->slot);
     uint32_t self = site->config->self;
     hanse_secagg_upload upload = {.slot = event->slot};
     hanse_secagg_action *send;
     hanse_rc rc;
 
-    if (fact == NULL || site->view.n == 0 || site->view.spec.slot != event->slot
-        || (fact->state != STATE_BOUND && fact->state != STATE_SENT))
+    if (fact == NULL || round == NULL || (fact->state != STATE_BOUND && fact->state != STATE_SENT))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu has no bound ticket to upload under", (unsigned long long)event->slot);
     if ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 && fact->state == STATE_BOUND)
         return HANSE_SECAGG_FAIL(err, LATE, "slot %llu was cut without this site", (unsigned long long)event->slot);
@@ -443,10 +439,10 @@ static hanse_rc send_upload(hanse_secagg_site *site, const hanse_secagg_event *e
     memcpy(upload.round_id, fact->round_id, 32);
     memcpy(upload.run, site->config->run, 16);
     memcpy(upload.site_id, hanse_secagg_roster_id(site->config->roster, self), 32);
-    memcpy(upload.nonce, site->view.tickets[self].nonce, 16);
+    memcpy(upload.nonce, round->view.tickets[self].nonce, 16);
     memcpy(upload.root, event->root, 32);
-    upload.chunks = hanse_secagg_chunks(&site->view.spec);
-    upload.len = hanse_secagg_upload_len(&site->view.spec);
+    upload.chunks = hanse_secagg_chunks(&round->view.spec);
+    upload.len = hanse_secagg_upload_len(&round->view.spec);
     if (fact->state == STATE_BOUND) {
         fact->state = STATE_SENT;
         memcpy(fact->upload_root, event->root, 32);
@@ -502,7 +498,7 @@ static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event
             hanse_buf_wipe(&actions->items[actions->count - 1].value);
         hanse_wipe(epoch, sizeof *epoch);
     }
-    secagg_view_clear(&site->view);
+    facts_forget_rounds(site);
     return rc;
 }
 
@@ -534,7 +530,7 @@ hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_even
 
 /* --- masks --- */
 
-/* Stands by itself: a worker masks while the owner goes on stepping the site, whose view a later SPEC replaces. */
+/* Stands by itself: a worker masks while the owner goes on stepping the site, whose rounds later SPECs push out. */
 struct hanse_secagg_masker {
     secagg_streams streams;
     hanse_secagg_spec spec; /* its segments are a copy */
@@ -542,23 +538,24 @@ struct hanse_secagg_masker {
 
 hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_site *site, hanse_err *err)
 {
-    const slot_fact *fact = site->view.n > 0 ? facts_find(site, site->view.spec.slot) : NULL;
+    const slot_fact *fact = facts_find(site, facts_highest_taken(site)); /* the slot of the last TRAIN */
+    const site_round *round = fact != NULL ? facts_round_read(site, fact->slot) : NULL;
     hanse_secagg_masker *masker;
     hanse_rc rc;
 
-    if (fact == NULL || (fact->state != STATE_BOUND && fact->state != STATE_SENT) || is_zero(fact->seed))
+    if (round == NULL || (fact->state != STATE_BOUND && fact->state != STATE_SENT) || is_zero(fact->seed))
         return HANSE_FAIL(err, HANSE_E_USAGE, "no ticket is bound to a round");
     masker = hanse_calloc(1, sizeof *masker);
     if (masker == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
-    masker->spec = site->view.spec;
+    masker->spec = round->view.spec;
     masker->spec.segments = hanse_calloc(masker->spec.segments_count, sizeof *masker->spec.segments);
     if (masker->spec.segments == NULL) {
         hanse_free(masker);
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
     }
-    memcpy(masker->spec.segments, site->view.spec.segments, masker->spec.segments_count * sizeof *masker->spec.segments);
-    rc = own_streams(&masker->streams, site, &site->view, fact, err);
+    memcpy(masker->spec.segments, round->view.spec.segments, masker->spec.segments_count * sizeof *masker->spec.segments);
+    rc = own_streams(&masker->streams, site, &round->view, fact, err);
     if (rc == HANSE_OK)
         *out = masker;
     else
