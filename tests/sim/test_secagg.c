@@ -1,6 +1,7 @@
 /* Whole rounds of secure aggregation in one process: sites leave at each of seven points, and the sum of those who stayed
- * must equal the plain sum bit for bit. HANSE_SEED picks another seed. */
-#include "../support/secagg_world.h"
+ * must equal the plain sum bit for bit. HANSE_SEED picks another seed; the campaign of drop-outs is in secagg_dropouts.c:
+ *   test_secagg --seeds N [--first SEED] */
+#include "secagg_dropouts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,10 +106,26 @@ static void test_five(void **state) { (void)state; rounds(5, HANSE_SECAGG_ONLINE
 static void test_ten(void **state) { (void)state; rounds(10, HANSE_SECAGG_ONLINE); rounds(10, HANSE_SECAGG_CRON); }
 static void test_fifty(void **state) { (void)state; rounds(50, HANSE_SECAGG_ONLINE); }
 
-int main(void)
+static void test_dropouts(void **state)
+{
+    (void)state;
+    dropouts_campaign(1, 120);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_three), cmocka_unit_test(test_four), cmocka_unit_test(test_five),
-                                       cmocka_unit_test(test_ten), cmocka_unit_test(test_fifty)};
+                                       cmocka_unit_test(test_ten), cmocka_unit_test(test_fifty), cmocka_unit_test(test_dropouts)};
+    uint64_t seeds = 0, first = 1;
 
+    for (int i = 1; i + 1 < argc; i += 2)
+        if (strcmp(argv[i], "--seeds") == 0)
+            seeds = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--first") == 0)
+            first = strtoull(argv[i + 1], NULL, 10);
+    if (seeds > 0) {
+        dropouts_campaign(first, seeds);
+        return 0;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
