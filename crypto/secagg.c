@@ -1,6 +1,7 @@
 #include "hanse/secagg.h"
 
 #include "hanse/digest.h"
+#include "hanse/secagg_graph.h"
 
 static const struct {
     const char *name;
@@ -122,7 +123,35 @@ uint32_t hanse_secagg_honest(const hanse_secagg_params *params)
 
 uint32_t hanse_secagg_retry_count(const hanse_secagg_params *params)
 {
-    return params->n - params->t + 1 + params->c;
+    uint32_t n = params->n, answers = params->t;
+
+    if (params->degree > 0) { /* each answers for at most `degree` survivors, each of whom needs degree_t */
+        uint64_t shares = (uint64_t)(n - params->d_max - params->c) * params->degree_t;
+        uint64_t least = (shares + params->degree - 1) / params->degree;
+
+        if (least < answers)
+            answers = (uint32_t)least;
+    }
+    return n - answers + 1 + params->c;
+}
+
+uint32_t hanse_secagg_shares_needed(const hanse_secagg_params *params)
+{
+    return params->degree > 0 ? params->degree_t : params->t;
+}
+
+static hanse_rc check_degree(const hanse_secagg_params *params, hanse_err *err)
+{
+    uint32_t k = params->degree, t = params->degree_t, c;
+
+    if (k == 0 && t == 0)
+        return HANSE_OK;
+    if (params->profile != HANSE_SECAGG_ONLINE || k == 0 || k % 2 != 0 || k + 1 >= params->n)
+        return HANSE_SECAGG_FAIL(err, COHORT, "%u neighbours of %u sites: must be even, below n - 1, and the profile online", k, params->n);
+    c = hanse_secagg_graph_colluding(params->n, params->c, k, HANSE_SECAGG_GRAPH_LAMBDA);
+    if (t < k / 2 + c + 1 || t > k)
+        return HANSE_SECAGG_FAIL(err, COHORT, "%u shares of %u neighbours, of whom %u may collude: must be %u to %u", t, k, c, k / 2 + c + 1, k);
+    return HANSE_OK;
 }
 
 hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy, hanse_err *err)
@@ -145,6 +174,8 @@ hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hans
         return HANSE_SECAGG_FAIL(err, COHORT, "t = %u shares, must be %u to n - D = %u", t, floor_t(n, c), n - d);
     if (m < policy->survivors_min)
         return HANSE_SECAGG_FAIL(err, COHORT, "m = %u survivors, this site's policy asks for %u", m, policy->survivors_min);
+    if (check_degree(params, err) != HANSE_OK)
+        return HANSE_E_QUORUM;
     honest = hanse_secagg_honest(params);
     want = n == 2 ? 1 : max_u32(2, (n + 1) / 2 > c ? (n + 1) / 2 - c : 0);
     want = max_u32(want, policy->honest_min);

@@ -3,6 +3,7 @@
 #define HANSE_CRYPTO_SECAGG_CORE_H
 
 #include "hanse/mask.h"
+#include "hanse/secagg_graph.h"
 #include "hanse/secagg_object.h"
 
 /* --- tickets (secagg_ticket.c) --- */
@@ -32,6 +33,7 @@ typedef struct secagg_view {
     hanse_secagg_spec spec;
     uint8_t round_id[32];
     uint32_t n;
+    hanse_secagg_graph graph;
     uint8_t *has;                 /* [n] has a ticket in this round */
     hanse_secagg_ticket *tickets; /* [n] */
     uint8_t (*hashes)[32];        /* [n] of the tickets' bytes */
@@ -49,6 +51,9 @@ hanse_rc secagg_upload_check(hanse_secagg_upload *out, const secagg_view *view, 
                              uint32_t idx, hanse_signed upload, hanse_err *err);
 /* Enough members in S and few enough outside, by the view's params. */
 hanse_rc secagg_cohort_check(const secagg_view *view, const hanse_secagg_roster *roster, const uint8_t *in, hanse_err *err);
+/* Sparse graphs: may this member give shares for the cut? It must be in S, and enough of its neighbours with it, so that all
+ * honest survivors hang together. Always in the complete graph. Errors: E_COHORT. */
+hanse_rc secagg_neighbours_check(const secagg_view *view, uint32_t self, const uint8_t *in, hanse_err *err);
 /* A coordinator's cut with the upload headers of S ([n], empty outside S). */
 hanse_rc secagg_cut_check(hanse_secagg_cut *out, uint8_t cut_hash[32], const secagg_view *view,
                           const hanse_secagg_roster *roster, hanse_signed cut, const hanse_signed *uploads, hanse_err *err);

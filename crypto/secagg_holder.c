@@ -136,7 +136,7 @@ static hanse_rc open_shares(const hanse_secagg_site *site, const site_round *rou
 
     for (uint32_t i = 0; rc == HANSE_OK && i < site->n; i++) {
         const hanse_secagg_ticket *ticket = &round->view.tickets[i];
-        const own_epoch *epoch = round->view.has[i] ? facts_epoch(site, ticket->epochs[self]) : NULL;
+        const own_epoch *epoch = round->view.has[i] && hanse_secagg_graph_holds(&round->view.graph, i, self) ? facts_epoch(site, ticket->epochs[self]) : NULL;
         hanse_bytes ct = {round->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
 
         if (epoch == NULL)
@@ -245,6 +245,8 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
         rc = secagg_cut_check(&cut, cut_hash, &round->view, site->config->roster, event->object, event->uploads, err);
     if (rc == HANSE_OK)
         rc = check_own_upload(site, fact, &cut, event, err);
+    if (rc == HANSE_OK && event->signatures_count > 0)
+        rc = secagg_neighbours_check(&round->view, site->config->self, cut.in, err);
     if (rc == HANSE_OK && site->config->params.profile == HANSE_SECAGG_ONLINE && event->signatures_count == 0)
         rc = sign_cut(site, round, fact, cut_hash, actions, err);
     else if (rc == HANSE_OK) {

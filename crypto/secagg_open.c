@@ -59,7 +59,7 @@ static hanse_rc check_answer(const hanse_secagg_round *round, uint32_t idx, cons
     for (uint32_t i = 0; i < round->n; i++) {
         uint8_t want = round->cut.in[i] ? HANSE_SECAGG_SHARE_B : HANSE_SECAGG_SHARE_SK;
 
-        if (answer->kinds[i] != HANSE_SECAGG_SHARE_NONE && (answer->kinds[i] != want || !round->view.has[i]))
+        if (answer->kinds[i] != HANSE_SECAGG_SHARE_NONE && (answer->kinds[i] != want || !round->view.has[i] || !hanse_secagg_graph_holds(&round->view.graph, i, idx)))
             return HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "member %u gave a share of the wrong kind for member %u", idx, i);
     }
     return HANSE_OK;
@@ -218,7 +218,7 @@ static hanse_rc open_secret(hanse_secagg_round *round, weights *w, uint32_t tick
 
 hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *blamed, hanse_err *err)
 {
-    weights w = {.t = round->spec.params.t};
+    weights w = {.t = hanse_secagg_shares_needed(&round->spec.params)};
     hanse_rc rc = HANSE_OK;
 
     if (round->cut.n == 0)
@@ -271,7 +271,7 @@ static hanse_rc leftovers(hanse_secagg_unmasker *to, const hanse_secagg_round *r
         return rc;
     }
     for (uint32_t j = 0; rc == HANSE_OK && j < round->n; j++)
-        if (round->cut.in[j])
+        if (round->cut.in[j] && hanse_secagg_graph_pairs(&round->view.graph, i, j))
             rc = secagg_streams_add_pair(&to->streams, &round->view, i, member->secret, j, err);
     return rc;
 }

@@ -130,24 +130,25 @@ static hanse_rc tick(hanse_secagg_site *site, const hanse_secagg_event *event, h
 
 /* --- tickets --- */
 
-/* Whom shares are sealed for: every member whose newest epoch the ticket may outlive by L at most. */
-static hanse_rc choose_holders(const hanse_secagg_site *site, uint64_t expiry_ms, uint32_t *epochs, uint8_t (*pubs)[32],
-                               hanse_err *err)
+/* Whom shares are sealed for: every member, or neighbour, whose newest epoch the ticket may outlive by L at most. */
+static hanse_rc choose_holders(const hanse_secagg_site *site, const hanse_secagg_graph *graph, uint64_t expiry_ms, uint32_t *epochs,
+                               uint8_t (*pubs)[32], hanse_err *err)
 {
-    uint32_t holders = 0;
+    uint32_t holders = 0, need = hanse_secagg_shares_needed(&site->config->params);
 
     for (uint32_t i = 0; i < site->n; i++) {
         const hanse_secagg_epoch *peer = &site->peers[i];
 
-        if (peer->epoch == 0 || expiry_ms > peer->not_after_ms + site->config->ticket_life_ms)
+        if (peer->epoch == 0 || expiry_ms > peer->not_after_ms + site->config->ticket_life_ms
+            || !hanse_secagg_graph_holds(graph, site->config->self, i))
             continue;
         epochs[i] = peer->epoch;
         memcpy(pubs[i], peer->pub, 32);
         holders++;
     }
-    if (holders < site->config->params.t)
+    if (holders < need)
         return HANSE_SECAGG_FAIL(err, TICKET, "only %u members have an epoch key that a ticket may be sealed to, %u are needed",
-                                 holders, site->config->params.t);
+                                 holders, need);
     return HANSE_OK;
 }
 
@@ -156,17 +157,19 @@ static hanse_rc make_ticket(hanse_secagg_site *site, slot_fact *fact, const hans
     hanse_secagg_ticket ticket = {.slot = event->slot, .expiry_ms = event->until_ms, .holders = site->n};
     uint8_t (*pubs)[32] = hanse_calloc(site->n, sizeof *pubs);
     hanse_buf bytes = HANSE_BUF_EMPTY, cts = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
-    hanse_rc rc = HANSE_OK;
+    hanse_secagg_graph graph = HANSE_SECAGG_GRAPH_EMPTY;
+    hanse_rc rc = hanse_secagg_graph_open(&graph, &site->config->params, site->config->run, event->slot,
+                                          hanse_secagg_roster_hash(site->config->roster), err);
 
     memcpy(ticket.run, site->config->run, 16);
     ticket.epochs = hanse_calloc(site->n, sizeof *ticket.epochs);
     if (pubs == NULL || ticket.epochs == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a ticket of %u holders", site->n);
     if (rc == HANSE_OK)
-        rc = choose_holders(site, event->until_ms, ticket.epochs, pubs, err);
+        rc = choose_holders(site, &graph, event->until_ms, ticket.epochs, pubs, err);
     if (rc == HANSE_OK)
         rc = secagg_ticket_make(&ticket, &cts, site->config->roster, site->config->self, (const uint8_t (*)[32])pubs,
-                                site->config->params.t, event->seed, err);
+                                hanse_secagg_shares_needed(&site->config->params), event->seed, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_ticket_encode(&bytes, &ticket, err);
     if (rc == HANSE_OK)
@@ -174,6 +177,7 @@ static hanse_rc make_ticket(hanse_secagg_site *site, slot_fact *fact, const hans
     if (rc == HANSE_OK)
         rc = hanse_secagg_hash(fact->ticket_hash, "ticket", hanse_buf_bytes(&bytes), err);
     hanse_secagg_ticket_clear(&ticket);
+    hanse_secagg_graph_clear(&graph);
     hanse_free(pubs);
     if (rc != HANSE_OK) {
         hanse_buf_clear(&bytes);
@@ -234,6 +238,9 @@ static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view
         || !same(spec->seal_key, config->seal_key, 32))
         return HANSE_SECAGG_FAIL(err, PLAN, "spec of slot %llu is of another run, plan or sealing key than the accepted one",
                                  (unsigned long long)spec->slot);
+    if (a->degree != b->degree || a->degree_t != b->degree_t)
+        return HANSE_SECAGG_FAIL(err, COHORT, "spec has %u of %u neighbours, accepted were %u of %u (0: all)", a->degree_t, a->degree,
+                                 b->degree_t, b->degree);
     if (a->c != b->c || a->d_max != b->d_max || a->m != b->m || a->t != b->t || a->profile != b->profile)
         return HANSE_SECAGG_FAIL(err, COHORT, "spec has c %u, D %u, m %u, t %u, profile %u; accepted were %u, %u, %u, %u, %u", a->c,
                                  a->d_max, a->m, a->t, a->profile, b->c, b->d_max, b->m, b->t, b->profile);
@@ -328,7 +335,7 @@ static hanse_rc own_streams(secagg_streams *out, const hanse_secagg_site *site, 
     if (rc == HANSE_OK)
         rc = secagg_streams_add(out, seed, false, err);
     for (uint32_t i = 0; rc == HANSE_OK && i < view->n; i++)
-        if (view->has[i] && i != self)
+        if (view->has[i] && hanse_secagg_graph_pairs(&view->graph, self, i))
             rc = secagg_streams_add_pair(out, view, self, secrets.sk, i, err);
     hanse_wipe(&secrets, sizeof secrets);
     hanse_wipe(seed, sizeof seed);

@@ -67,7 +67,11 @@ hanse_rc hanse_secagg_spec_encode(hanse_buf *out, const hanse_secagg_spec *spec,
     hanse_write_u8(&writer, spec->params.profile);
     for (size_t i = 0; i < 5; i++)
         hanse_write_u32(&writer, params[i]);
-    hanse_write_u8(&writer, spec->graph);
+    hanse_write_u8(&writer, spec->params.degree > 0);
+    if (spec->params.degree > 0) {
+        hanse_write_u32(&writer, spec->params.degree);
+        hanse_write_u32(&writer, spec->params.degree_t);
+    }
     hanse_write_raw(&writer, spec->seal_key, 32);
     hanse_write_u64(&writer, spec->weight_total);
     hanse_write_u64(&writer, spec->upload_deadline_ms);
@@ -92,6 +96,8 @@ hanse_rc hanse_secagg_spec_encode(hanse_buf *out, const hanse_secagg_spec *spec,
 
 static void read_head(hanse_reader *reader, hanse_secagg_spec *spec)
 {
+    uint8_t graph;
+
     hanse_read_raw(reader, spec->run, 16);
     spec->slot = hanse_read_u64(reader);
     spec->kind = hanse_read_u8(reader);
@@ -106,13 +112,17 @@ static void read_head(hanse_reader *reader, hanse_secagg_spec *spec)
     spec->params.d_max = hanse_read_u32(reader);
     spec->params.m = hanse_read_u32(reader);
     spec->params.t = hanse_read_u32(reader);
-    spec->graph = hanse_read_u8(reader);
+    graph = hanse_read_u8(reader);
+    if (graph == 1) {
+        spec->params.degree = hanse_read_u32(reader);
+        spec->params.degree_t = hanse_read_u32(reader);
+    }
     hanse_read_raw(reader, spec->seal_key, 32);
     spec->weight_total = hanse_read_u64(reader);
     spec->upload_deadline_ms = hanse_read_u64(reader);
     spec->unmask_deadline_ms = hanse_read_u64(reader);
     spec->chunk_words = hanse_read_u32(reader);
-    if (spec->kind > 2 || spec->graph != 0 || spec->params.n == 0 || spec->params.n > HANSE_SECAGG_SITES_MAX)
+    if (spec->kind > 2 || graph != (spec->params.degree > 0) || spec->params.n == 0 || spec->params.n > HANSE_SECAGG_SITES_MAX)
         hanse_reader_fail(reader, "unknown kind, graph or number of sites");
     if (spec->chunk_words == 0 || spec->chunk_words % 64 != 0 || spec->chunk_words > (uint32_t)1 << 20)
         hanse_reader_fail(reader, "impossible chunk");

@@ -113,6 +113,8 @@ hanse_rc secagg_view_open(secagg_view *out, const hanse_secagg_roster *roster, h
             rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u tickets", view.n);
     }
     if (rc == HANSE_OK)
+        rc = hanse_secagg_graph_open(&view.graph, &view.spec.params, view.spec.run, view.spec.slot, view.spec.roster_hash, err);
+    if (rc == HANSE_OK)
         rc = open_tickets(&view, roster, tickets, now_ms, err);
     if (rc == HANSE_OK)
         *out = view;
@@ -129,6 +131,7 @@ void secagg_view_clear(secagg_view *view)
     hanse_free(view->tickets);
     hanse_free(view->hashes);
     hanse_free(view->has);
+    hanse_secagg_graph_clear(&view->graph);
     hanse_secagg_spec_clear(&view->spec);
     *view = (secagg_view){.n = 0};
 }
@@ -166,6 +169,23 @@ hanse_rc secagg_cohort_check(const secagg_view *view, const hanse_secagg_roster 
         return HANSE_SECAGG_FAIL(err, COHORT, "%u sites of %u organisations in the sum, must be %u", survivors, organisations, params->m);
     if (view->n - survivors > params->d_max)
         return HANSE_SECAGG_FAIL(err, COHORT, "%u of %u sites are missing, at most %u may", view->n - survivors, view->n, params->d_max);
+    return HANSE_OK;
+}
+
+hanse_rc secagg_neighbours_check(const secagg_view *view, uint32_t self, const uint8_t *in, hanse_err *err)
+{
+    const hanse_secagg_params *params = &view->spec.params;
+    uint32_t neighbours = 0;
+
+    if (params->degree == 0)
+        return HANSE_OK;
+    if (!in[self])
+        return HANSE_SECAGG_FAIL(err, COHORT, "a site outside the sum does not help to open it in a sparse graph");
+    for (uint32_t i = 0; i < view->n; i++)
+        neighbours += in[i] && hanse_secagg_graph_pairs(&view->graph, self, i);
+    if (neighbours < params->degree_t)
+        return HANSE_SECAGG_FAIL(err, COHORT, "%u of %u neighbours are in the sum, must be %u: the rest could be told apart", neighbours,
+                                 params->degree, params->degree_t);
     return HANSE_OK;
 }
 

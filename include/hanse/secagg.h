@@ -62,6 +62,8 @@ typedef struct hanse_secagg_params {
     uint32_t m;     /* fewest members of S, counted by organisation */
     uint32_t t;     /* shares that open a secret */
     uint8_t profile; /* hanse_secagg_profile */
+    uint32_t degree;   /* 0: complete graph; else k, neighbours of each site: secagg_graph.h */
+    uint32_t degree_t; /* of k: shares that open a secret; then t counts the signatures of a cut only */
 } hanse_secagg_params;
 
 /* What a site's operator may ask or allow beyond the floors. Zeros: the floors. */
@@ -77,7 +79,8 @@ typedef struct hanse_secagg_policy {
 HANSE_MUST_CHECK hanse_rc hanse_secagg_params_default(hanse_secagg_params *out, uint32_t n, hanse_secagg_profile profile,
                                                       const hanse_secagg_policy *policy, hanse_err *err);
 /* Do the inequalities hold? c, D, m, t at least as strict as the floors; 2t > n + c; t <= n - D; n - D <= m <= n;
- * honest inputs >= max(2, ceil(n/2) - c). Errors: QUORUM with E_COHORT, the text names the inequality. */
+ * honest inputs >= max(2, ceil(n/2) - c). Sparse: online, degree even and below n - 1, degree_t at most it and more than
+ * half of it beside the colluding neighbours (2^-HANSE_SECAGG_GRAPH_LAMBDA). Errors: QUORUM with E_COHORT, the text names the inequality. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy,
                                                     hanse_err *err);
 /* The same, and what the members' organisations ask beside it: two sites of one organisation count as one towards m, so there
@@ -88,7 +91,10 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_params_check_members(const hanse_secagg_p
                                                             const uint32_t *organisations, hanse_err *err);
 /* Honest inputs in any sum that can be opened: n-c-D, in CRON n-c-max(0, 2D-1); 0 if negative. */
 uint32_t hanse_secagg_honest(const hanse_secagg_params *params);
-/* How many DEADs allow sending the same update again: n-t+1+c; then fewer than t answers can ever exist. */
+/* Shares that open a secret: t, or degree_t. */
+uint32_t hanse_secagg_shares_needed(const hanse_secagg_params *params);
+/* How many DEADs allow sending the same update again: n-t+1+c; then fewer than t answers can ever exist. In a sparse graph with
+ * the least number of answers that open the tickets of n-D-c honest survivors, ceil((n-D-c) * degree_t / degree), if below t. */
 uint32_t hanse_secagg_retry_count(const hanse_secagg_params *params);
 
 /* --- the roster: who may sign --- */

@@ -44,7 +44,7 @@ typedef struct hanse_secagg_ticket {
     uint8_t c_b[32];       /* SHA-256("hanse1/cb" || secret of the self mask) */
     uint8_t ct_root[32];   /* Merkle root over the sealed shares, hanse_secagg_merkle() */
     uint32_t holders;      /* n */
-    uint32_t *epochs;      /* [holders] the epoch of each holder's key; 0: no share for it */
+    uint32_t *epochs;      /* [holders] the epoch of each holder's key; 0: no share for it (not a neighbour, or no key) */
 } hanse_secagg_ticket;
 
 /* Vectors of the upload, one after the other. */
@@ -68,7 +68,6 @@ typedef struct hanse_secagg_spec {
     uint8_t roster_hash[32];
     uint8_t ticket_root[32]; /* hanse_secagg_ticket_root() */
     hanse_secagg_params params;
-    uint8_t graph;           /* 0: complete */
     uint8_t seal_key[32];    /* X25519 of the coordinator, answers are sealed to it */
     uint64_t weight_total;   /* W, samples; 0 where no segment is scaled */
     uint64_t upload_deadline_ms, unmask_deadline_ms; /* wall clock */

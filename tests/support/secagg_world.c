@@ -95,6 +95,8 @@ static void new_segments(world *w)
                                                 .clip = rows[i].clip, .scaled = rows[i].scaled};
         world_random(w, w->segments[i].name_hash, 32);
     }
+    if (w->n > 60)
+        w->segments[2].bits = 42; /* n * 2^30 must fit */
 }
 
 static void put_record(world_site *site, hanse_bytes key, hanse_bytes value)
@@ -218,9 +220,12 @@ void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed
     world_new_of(w, n, n, profile, seed);
 }
 
-void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed)
+/* Everything but policy and thresholds, which are w->policy and w->params. */
+static void begin(world *w, uint32_t organisations)
 {
-    *w = (world){.n = n, .chance = seed, .now_ms = WORLD_NOW};
+    uint32_t n = w->n;
+
+    w->now_ms = WORLD_NOW;
     w->sites = hanse_calloc(n, sizeof *w->sites);
     new_roster(w, organisations);
     new_segments(w);
@@ -229,16 +234,11 @@ void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_pro
     world_random(w, w->model_root, 32);
     world_random(w, w->seal_secret, 32);
     MUST(hanse_x25519_public(w->seal_key, w->seal_secret, &w->err));
-    MUST(hanse_secagg_params_default(&w->params, n, profile, &w->policy, &w->err));
-    if (w->params.c < (n + organisations - 1) / organisations) { /* sites of one organisation collude */
-        w->params.c = (n + organisations - 1) / organisations;
-        w->params.t = w->params.t > (n + w->params.c) / 2 + 1 ? w->params.t : (n + w->params.c) / 2 + 1;
-    }
     for (uint32_t i = 0; i < n; i++) {
         hanse_secagg_site_config *config = &w->sites[i].config;
 
         *config = (hanse_secagg_site_config){.roster = w->roster, .self = i, .key = w->sites[i].key, .params = w->params,
-                                             .ticket_life_ms = WORLD_L, .share_max_ppm = 900000};
+                                             .policy = w->policy, .ticket_life_ms = WORLD_L, .share_max_ppm = 900000};
         memcpy(config->run, w->run, 16);
         memcpy(config->plan_hash, w->plan_hash, 32);
         memcpy(config->seal_key, w->seal_key, 32);
@@ -247,6 +247,23 @@ void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_pro
             w->sites[i].q[k] = hanse_calloc(w->segments[k].count, sizeof(uint64_t));
     }
     new_epochs(w);
+}
+
+void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed)
+{
+    *w = (world){.n = n, .chance = seed};
+    MUST(hanse_secagg_params_default(&w->params, n, profile, &w->policy, &w->err));
+    if (w->params.c < (n + organisations - 1) / organisations) { /* sites of one organisation collude */
+        w->params.c = (n + organisations - 1) / organisations;
+        w->params.t = w->params.t > (n + w->params.c) / 2 + 1 ? w->params.t : (n + w->params.c) / 2 + 1;
+    }
+    begin(w, organisations);
+}
+
+void world_new_with(world *w, const hanse_secagg_params *params, const hanse_secagg_policy *policy, uint64_t seed)
+{
+    *w = (world){.n = params->n, .chance = seed, .params = *params, .policy = *policy};
+    begin(w, params->n);
 }
 
 void world_free(world *w)

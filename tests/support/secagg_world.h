@@ -53,6 +53,8 @@ void world_random(world *w, uint8_t *out, size_t len);
 void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed);
 /* The same with the sites spread over fewer organisations. */
 void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed);
+/* With thresholds and a policy of the test's own. */
+void world_new_with(world *w, const hanse_secagg_params *params, const hanse_secagg_policy *policy, uint64_t seed);
 void world_free(world *w);
 /* One event of a site: PUTs go to its store, the last SEND is kept. */
 hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event);
