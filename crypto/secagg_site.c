@@ -472,15 +472,39 @@ static void destroy_ticket(slot_fact *fact)
     hanse_buf_clear(&fact->cts);
 }
 
-static hanse_rc take_note(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+static hanse_rc take_receipt(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     slot_fact *fact = facts_find(site, event->slot);
 
-    if (fact == NULL || (event->kind == HANSE_SECAGG_EV_RECEIPT && fact->state != STATE_SENT))
+    if (fact == NULL || fact->state != STATE_SENT)
         return HANSE_FAIL(err, HANSE_E_USAGE, "slot %llu: nothing was uploaded", (unsigned long long)event->slot);
-    fact->flags |= event->kind == HANSE_SECAGG_EV_RECEIPT ? FLAG_RECEIPT : FLAG_RESULT;
-    if (event->kind == HANSE_SECAGG_EV_RESULT)
-        destroy_ticket(fact);
+    fact->flags |= FLAG_RECEIPT;
+    return facts_put_slot(site, fact, actions, err);
+}
+
+/* Tickets up to the slot have served, whether they were used, void, or their results never came here: whoever takes this site's
+ * state later, and has recorded its uploads, must not open them. */
+static hanse_rc destroy_tickets(hanse_secagg_site *site, uint64_t slot, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
+        if (site->slots[i]->slot > slot || is_zero(site->slots[i]->seed))
+            continue;
+        destroy_ticket(site->slots[i]);
+        rc = facts_put_slot(site, site->slots[i], actions, err);
+    }
+    return rc;
+}
+
+static hanse_rc take_result(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
+{
+    slot_fact *fact = facts_find(site, event->slot);
+    hanse_rc rc = destroy_tickets(site, event->slot, actions, err);
+
+    if (rc != HANSE_OK || fact == NULL)
+        return rc;
+    fact->flags |= FLAG_RESULT;
     return facts_put_slot(site, fact, actions, err);
 }
 
@@ -520,8 +544,9 @@ hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_even
     case HANSE_SECAGG_EV_TICKET: rc = leave_ticket(site, event, actions, err); break;
     case HANSE_SECAGG_EV_SPEC: rc = take_spec(site, event, actions, err); break;
     case HANSE_SECAGG_EV_UPLOAD: rc = send_upload(site, event, actions, err); break;
-    case HANSE_SECAGG_EV_RECEIPT:
-    case HANSE_SECAGG_EV_RESULT: rc = take_note(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_RECEIPT: rc = take_receipt(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_RESULT: rc = take_result(site, event, actions, err); break;
+    case HANSE_SECAGG_EV_OVER: rc = destroy_tickets(site, UINT64_MAX, actions, err); break;
     case HANSE_SECAGG_EV_CUT: rc = holder_cut(site, event, actions, err); break;
     case HANSE_SECAGG_EV_DEAD: rc = holder_dead(site, event, actions, err); break;
     case HANSE_SECAGG_EV_ABORT: rc = holder_abort(site, event, actions, err); break;

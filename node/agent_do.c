@@ -392,8 +392,10 @@ static hanse_rc do_drop(hanse_agent *agent, hanse_err *err)
 static hanse_rc do_save_result(hanse_agent *agent, const hanse_site_event *event, hanse_err *err)
 {
     const hanse_result *result = event->result;
-    hanse_rc rc = hanse_site_store_result_save(agent->store, &agent->site.run, result, event->object, event->sig, event->now_ms, err);
+    hanse_rc rc = result->state == HANSE_RUN_GOES_ON ? HANSE_OK : hanse_agent_masks_over(agent, err); /* first: a crash behind it must not keep them */
 
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_result_save(agent->store, &agent->site.run, result, event->object, event->sig, event->now_ms, err);
     hanse_log(HANSE_LOG_INFO, "result round=%" PRIu64 " status=%s sites=%zu reason=%s", result->round,
               result->status == HANSE_ROUND_PUBLISHED ? "published" : "void", result->participants_count, result->reason);
     (void)keep_models(agent);

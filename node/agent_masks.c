@@ -571,11 +571,21 @@ hanse_rc hanse_agent_masks_result(hanse_agent *agent, const hanse_result *result
         hanse_err why = {0};
 
         rc = step(agent, &event, &why);
-        rc = rc == HANSE_E_USAGE ? HANSE_OK : rc; /* this site had no part in it */
         if (rc != HANSE_OK && err != NULL)
             *err = why;
     }
     return rc == HANSE_OK && result->state == HANSE_RUN_GOES_ON ? hanse_agent_masks_leave(agent, err) : rc;
+}
+
+hanse_rc hanse_agent_masks_over(hanse_agent *agent, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_OVER};
+    hanse_rc rc;
+
+    if (!is_ours(agent, agent->site.run.offer.run))
+        return HANSE_OK;
+    rc = step(agent, &event, err);
+    return rc == HANSE_OK ? hanse_site_store_scrub(agent->store, err) : rc;
 }
 
 /* ---- as a holder of others' shares ---- */

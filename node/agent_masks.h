@@ -30,6 +30,8 @@ HANSE_MUST_CHECK hanse_rc hanse_agent_masks_received(hanse_agent *agent, hanse_e
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_check(const hanse_agent *agent, const hanse_result *result, hanse_err *err);
 /* The result is durable: what it makes useless is destroyed, and tickets are left for the next slots. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_result(hanse_agent *agent, const hanse_result *result, hanse_err *err);
+/* The run is over: the secrets of all its tickets are destroyed, in the database's log, too. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_masks_over(hanse_agent *agent, hanse_err *err);
 /* Leave tickets for the two slots above the newest known one. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *err);

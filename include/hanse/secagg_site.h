@@ -4,7 +4,8 @@
  * BEFORE the next action is done; after a restart every record goes back through hanse_secagg_site_load(). When a PUT
  * cannot be made durable the object is ahead of the disk: free it and load again.
  *
- *   ticket of a slot:  NONE -TICKET-> UNUSED -SPEC-> BOUND(round_id) -UPLOAD-> SENT(root) -RESULT-> (secrets destroyed)
+ *   ticket of a slot:  NONE -TICKET-> UNUSED -SPEC-> BOUND(round_id) -UPLOAD-> SENT(root)
+ *                      any -RESULT of this slot or a later one, OVER-> (secrets destroyed)
  *                      UNUSED, BOUND, SENT -DEAD, RECOVER-> DEAD
  *   as a holder:       - -SPEC-> round_id -CUT-> cut signed (ONLINE) -CUT with t signatures-> answered
  *                      anything but answered -DEAD-> dead;   a second cut -> conflict: answers nothing any more
@@ -46,6 +47,7 @@ typedef enum hanse_secagg_event_kind {
     HANSE_SECAGG_EV_DEAD,    /* the coordinator asks to declare a slot dead: slot */
     HANSE_SECAGG_EV_ABORT,   /* an AbortCert: slot, signatures (DEADs) */
     HANSE_SECAGG_EV_RESULT,  /* a verified usable result of the slot: slot */
+    HANSE_SECAGG_EV_OVER,    /* the run is over: no ticket of it will be used */
     HANSE_SECAGG_EV_RETRY,   /* the operator allows one more burnt slot */
     HANSE_SECAGG_EV_RECOVER, /* the state was rolled back: slot is the first that may be answered again */
     HANSE_SECAGG_EV_TICK,    /* destroys epoch secrets that are past their life */

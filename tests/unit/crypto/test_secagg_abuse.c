@@ -521,6 +521,27 @@ static void test_epoch_ends(void **state)
     world_free(&w);
 }
 
+/* Secrets do not outlive their use: not those of a slot without result either, once a later one has one. */
+static void test_tickets_end(void **state)
+{
+    hanse_secagg_event result = {.kind = HANSE_SECAGG_EV_RESULT, .slot = 2}, over = {.kind = HANSE_SECAGG_EV_OVER};
+    hanse_secagg_event *events[] = {&result, &over};
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_ONLINE, 31);
+    upload_all(&w, 1, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        world_restart(&w, i);
+        GOOD(world_spec(&w, i, true)); /* control */
+        GOOD(world_step(&w, i, events[i]));
+        REFUSED(world_spec(&w, i, true), TICKET_REUSED);
+        world_restart(&w, i);
+        REFUSED(world_spec(&w, i, true), TICKET_REUSED);
+    }
+    world_free(&w);
+}
+
 static void test_same_bytes_only(void **state)
 {
     hanse_secagg_event upload = {.kind = HANSE_SECAGG_EV_UPLOAD, .slot = 1};
@@ -592,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
+        cmocka_unit_test(test_tickets_end),
         cmocka_unit_test(test_same_bytes_only), cmocka_unit_test(test_no_memory)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
