@@ -13,6 +13,7 @@ import bars
 import consortium
 import tap
 from bars import SITES
+from consortium import wait_for
 
 CHANGED = "a"
 DATA = [(40, 77), (80, 78)]  # rows and seed of its file, in turns
@@ -68,6 +69,8 @@ class Metadata(bars.Bars):
         for site in SITES:
             c.start_node(site, env=self.tap(c, "%s%d" % (site, number)))
         shown = c.finish(run_id)
+        for site in SITES:
+            wait_for(lambda: c.log_of(site).count(" run_over ") == number + 1, "the last result at " + site)
         rows = [int(re.findall(r"work_end round=1 weight=(\d+)", c.log_of(site))[-1]) for site in SITES]
         self.assertEqual([r["weight"] for r in shown["rounds"][:3]], [sum(rows)] * 3)
         self.assertEqual({s["weight"] for r in shown["rounds"] for s in r["sites"]} - {0}, {None})
