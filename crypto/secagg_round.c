@@ -231,6 +231,14 @@ hanse_rc hanse_secagg_round_upload_done(hanse_secagg_round *round, uint32_t site
     return HANSE_OK;
 }
 
+hanse_rc hanse_secagg_round_upload_undone(hanse_secagg_round *round, uint32_t site_idx, hanse_err *err)
+{
+    if (round->cut.n > 0)
+        return HANSE_SECAGG_FAIL(err, LATE, "the upload of member %u is in the cut", site_idx);
+    round->members[site_idx].complete = false;
+    return HANSE_OK;
+}
+
 uint32_t hanse_secagg_round_complete(const hanse_secagg_round *round)
 {
     uint32_t complete = 0;

@@ -41,6 +41,13 @@ void hanse_round_restore(hanse_round *round, size_t member, hanse_member_state s
     round->weights[member] = weight;
 }
 
+void hanse_round_withdraw(hanse_round *round, size_t member)
+{
+    hanse_round_restore(round, member, HANSE_MEMBER_ABSENT, 0);
+    if (round->phase == HANSE_PHASE_CUT)
+        round->phase = HANSE_PHASE_COLLECT;
+}
+
 static size_t count(const hanse_round *round, hanse_member_state state)
 {
     size_t found = 0;

@@ -90,6 +90,10 @@ void hanse_round_clear(hanse_round *round);
 /* After a restart: this member's contribution was accepted, with `weight`, before; or its other final state. */
 void hanse_round_restore(hanse_round *round, size_t member, hanse_member_state state, uint64_t weight);
 
+/* What was just accepted could not be kept: the member is absent again, and a cut that rested on it is none. Only right after the
+ * step that said DO_ACCEPT, and instead of its DO_FOLD. */
+void hanse_round_withdraw(hanse_round *round, size_t member);
+
 /* Advance. Never fails: an event that does not fit the phase is answered (late, duplicate), not lost. */
 hanse_round_actions hanse_round_step(hanse_round *round, const hanse_round_event *event);
 

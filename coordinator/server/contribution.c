@@ -248,8 +248,8 @@ static void send_receipt(hanse_live_run *run, size_t member)
     hanse_session_send(session, &message);
 }
 
-/* A receipt leaves only after bytes and decision are durable. */
-static void accept_contribution(hanse_live_run *run, size_t member)
+/* A receipt leaves only after bytes and decision are durable. False: they are not; the member is absent, and its site will come again. */
+static bool accept_contribution(hanse_live_run *run, size_t member)
 {
     hanse_err err = {0};
     hanse_rc rc = HANSE_OK;
@@ -260,17 +260,16 @@ static void accept_contribution(hanse_live_run *run, size_t member)
             rc = put_contribution(run, member, HANSE_STORE_PART_ACCEPTED, HANSE_OK, NULL, &err);
     }
     if (rc != HANSE_OK) {
-        hanse_log(HANSE_LOG_ERROR, "contribution_not_kept run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
-        hanse_round_restore(&run->round, member, HANSE_MEMBER_ABSENT, 0); /* the site may try again */
-        hanse_buf_clear(&run->members[member].receipt);
-        hanse_buf_clear(&run->members[member].receipt_sig);
-        send_refusal(run, member, rc, "the coordinator could not store the contribution");
-        return;
+        hanse_round_withdraw(&run->round, member);
+        hanse_live_run_not_kept(run, member, rc, &err);
+        return false;
     }
-    run->members[member].took_part = true;
+    run->members[member].kept = run->members[member].took_part = true;
+    run->members[member].unchecked = false;
     hanse_log(HANSE_LOG_INFO, "contribution_accepted run=%s round=%" PRIu64 " site=%s", run->row.name, run->current.round,
               run->roster.sites[member].name);
     send_receipt(run, member);
+    return true;
 }
 
 void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, hanse_err *why)
@@ -299,8 +298,8 @@ void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, h
         hanse_job_verify(run, member);
     if (actions.set & HANSE_ROUND_DO_RECEIPT)
         send_receipt(run, member);
-    if (actions.set & HANSE_ROUND_DO_ACCEPT)
-        accept_contribution(run, member);
+    if ((actions.set & HANSE_ROUND_DO_ACCEPT) && !accept_contribution(run, member))
+        actions.set &= ~(unsigned)HANSE_ROUND_DO_FOLD;
     if (actions.set & HANSE_ROUND_DO_FOLD)
         hanse_live_run_cut(run);
     if (actions.set & HANSE_ROUND_DO_PUBLISH)

@@ -38,17 +38,34 @@ static void verify_work(hanse_job *job)
         self->rc = hanse_spool_sync(&self->spool, &self->err);
 }
 
+/* Our own trouble, or damage to what was found good before: not a word about the contribution itself. */
+static bool is_ours(const hanse_live_run *run, size_t member, hanse_rc rc)
+{
+    return run->round.phase == HANSE_PHASE_COLLECT && run->round.members[member] == HANSE_MEMBER_VERIFYING &&
+           (hanse_is_passing(rc) || rc == HANSE_E_CORRUPT || run->members[member].kept);
+}
+
+static void take_back(hanse_live_run *run, size_t member, hanse_rc rc, const hanse_err *err)
+{
+    hanse_round_restore(&run->round, member, HANSE_MEMBER_ABSENT, 0);
+    hanse_live_run_not_kept(run, member, rc, err);
+}
+
 static void verify_done(hanse_job *job)
 {
     verify_job *self = (verify_job *)job;
     hanse_live_run *run = self->run;
 
+    const bool open = !job->cancelled && run->round_open && run->current.slot == self->slot;
+
     hanse_spool_close(&self->spool);
-    if (!job->cancelled && run->round_open && run->current.slot == self->slot) {
+    if (open && self->rc == HANSE_OK && run->masks != NULL)
+        self->rc = hanse_masks_take_root(run, self->member, self->root, &self->err);
+    if (open && self->rc != HANSE_OK && is_ours(run, self->member, self->rc)) {
+        take_back(run, self->member, self->rc, &self->err);
+    } else if (open) {
         hanse_round_event event = {.now_ms = hanse_clock_wall_ms(), .member = self->member};
 
-        if (self->rc == HANSE_OK && run->masks != NULL)
-            self->rc = hanse_masks_take_root(run, self->member, self->root, &self->err);
         event.kind = self->rc == HANSE_OK ? HANSE_ROUND_EV_VERIFIED : HANSE_ROUND_EV_INVALID;
         event.rc = self->rc;
         event.weight = self->aux != NULL ? self->aux[0] : 1; /* a masked one is not for us to see */
@@ -76,7 +93,10 @@ void hanse_job_verify(hanse_live_run *run, size_t member)
         if (self != NULL)
             hanse_spool_close(&self->spool);
         hanse_free(self);
-        hanse_live_run_event(run, &event, &err);
+        if (is_ours(run, member, rc))
+            take_back(run, member, rc, &err);
+        else
+            hanse_live_run_event(run, &event, &err);
         return;
     }
     self->job = (hanse_job){.work = verify_work, .done = verify_done};
@@ -163,7 +183,11 @@ hanse_rc hanse_model_digests(hanse_buf *digests, uint64_t *size, const char *pat
     hanse_rc rc = HANSE_OK;
     off_t end;
 
-    if (chunk == NULL || fd < 0 || (end = lseek(fd, 0, SEEK_END)) < 0) {
+    if (chunk == NULL) {
+        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to read %s", path);
+        goto done;
+    }
+    if (fd < 0 || (end = lseek(fd, 0, SEEK_END)) < 0) {
         rc = HANSE_FAIL_ERRNO(err, "%s", path);
         goto done;
     }

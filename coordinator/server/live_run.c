@@ -6,12 +6,14 @@
 #include "hanse/digest.h"
 #include "hanse/hpke.h"
 #include "hanse/log.h"
+#include "hanse/model_root.h"
 
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#define LOAD_AGAIN_MS 10000 /* a run that could not be loaded is looked at again */
 #define CHANGES_KEPT 16 /* of one site's answer, in the log of a run: a site cannot fill the store */
 
 /* ---- loading ---- */
@@ -116,32 +118,39 @@ static hanse_rc reopen_spool(hanse_live_run *run, hanse_member *member, const ha
     return hanse_spool_reopen(&member->spool, run->server->dir, &shape, hanse_buf_bytes(&part->header), hanse_buf_bytes(&part->header_sig), err);
 }
 
-static void restore_member(hanse_live_run *run, const hanse_store_contribution *part)
+static hanse_rc restore_member(hanse_live_run *run, const hanse_store_contribution *part, hanse_err *err)
 {
     static const hanse_member_state states[] = {HANSE_MEMBER_ABSENT,   HANSE_MEMBER_VERIFYING, HANSE_MEMBER_REJECTED,
                                                 HANSE_MEMBER_DECLINED, HANSE_MEMBER_LATE,      HANSE_MEMBER_ABSENT};
     hanse_member *member;
-    hanse_err err = {0};
     size_t i;
+    hanse_rc rc;
 
     if (!hanse_live_run_member(run, part->site_id, &i))
-        return;
+        return HANSE_OK;
     member = &run->members[i];
     hanse_round_restore(&run->round, i, states[part->state], part->weight);
     if (part->state != HANSE_STORE_PART_ACCEPTED)
-        return;
+        return HANSE_OK;
     /* It was acknowledged: its bytes are on disk. They are opened once more, for what is kept in memory only. */
-    if (reopen_spool(run, member, part, &err) != HANSE_OK ||
-        hanse_buf_append(&member->receipt, part->receipt.data, part->receipt.len, &err) != HANSE_OK ||
-        hanse_buf_append(&member->receipt_sig, part->receipt_sig.data, part->receipt_sig.len, &err) != HANSE_OK) {
-        hanse_log(HANSE_LOG_ERROR, "contribution_lost reason=%s", err.text);
-        hanse_round_restore(&run->round, i, HANSE_MEMBER_REJECTED, 0);
-        return;
+    member->kept = member->unchecked = true;
+    rc = hanse_buf_append(&member->receipt, part->receipt.data, part->receipt.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&member->receipt_sig, part->receipt_sig.data, part->receipt_sig.len, err);
+    if (rc == HANSE_OK)
+        rc = reopen_spool(run, member, part, err);
+    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* lost, but not by its site, which still has it */
+        hanse_round_restore(&run->round, i, HANSE_MEMBER_ABSENT, 0);
+        hanse_live_run_not_kept(run, i, rc, err);
+        return HANSE_OK;
     }
+    if (rc != HANSE_OK)
+        return rc;
     if (run->round.phase == HANSE_PHASE_CUT) /* masked, and fixed: see hanse_masks_resume() */
         hanse_round_restore(&run->round, i, HANSE_MEMBER_ACCEPTED, part->weight);
     else
         hanse_job_verify(run, i);
+    return HANSE_OK;
 }
 
 hanse_rc hanse_live_run_round_init(hanse_live_run *run, uint64_t deadline_ms, uint8_t kind, hanse_err *err)
@@ -182,7 +191,7 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     if (rc == HANSE_OK)
         rc = hanse_store_contributions(run->server->store, run->row.run_id, run->current.round, run->current.attempt, &parts, &count, err);
     for (size_t i = 0; rc == HANSE_OK && i < count; i++)
-        restore_member(run, &parts[i]);
+        rc = restore_member(run, &parts[i], err);
     hanse_store_contributions_free(parts, count);
     return rc == HANSE_OK && run->masks != NULL ? hanse_masks_resume(run, err) : rc;
 }
@@ -203,6 +212,17 @@ static void sweep_spool(const hanse_live_run *run)
         if (strncmp(entry->d_name, hex, 32) == 0 && (!run->round_open || strncmp(entry->d_name, keep, strlen(keep)) != 0))
             (void)unlinkat(dirfd(dir), entry->d_name, 0);
     (void)closedir(dir);
+}
+
+/* A damaged model would be refused by every site, again and again. */
+static hanse_rc check_model(const hanse_live_run *run, hanse_err *err)
+{
+    uint8_t root[32];
+    hanse_rc rc = hanse_model_root_of_digests(root, run->row.model_size, run->digests.data, err);
+
+    if (rc == HANSE_OK && memcmp(root, run->row.model_root, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is not the model that was published: put a backup in its place", run->model_path);
+    return rc;
 }
 
 static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_live_run **out, hanse_err *err)
@@ -228,6 +248,8 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         rc = hanse_store_model_path(run->model_path, server->dir, run_id, run->row.model_round, err);
     if (rc == HANSE_OK)
         rc = hanse_model_digests(&run->digests, &run->row.model_size, run->model_path, err);
+    if (rc == HANSE_OK)
+        rc = check_model(run, err);
     if (rc == HANSE_OK && (run->members = hanse_calloc(run->roster.sites_count, sizeof *run->members)) == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the sites of a run");
     if (rc != HANSE_OK) {
@@ -285,6 +307,8 @@ hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err)
     size_t count = 0;
     hanse_rc rc = hanse_store_runs(server->store, &rows, &count, err);
 
+    server->load_ms = 0;
+    server->load_err.rc = HANSE_OK;
     for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
         hanse_live_run *run = hanse_live_run_find(server, rows[i].run_id), **tail = &server->runs;
 
@@ -293,8 +317,11 @@ hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err)
         rc = load_run(server, rows[i].run_id, &run, err);
         if (rc == HANSE_E_NOMEM)
             break;
-        if (rc != HANSE_OK) { /* a damaged run does not stop the others */
-            hanse_log(HANSE_LOG_ERROR, "run_not_loaded run=%s reason=%s", rows[i].name, err->text);
+        if (rc != HANSE_OK) { /* a damaged run does not stop the others; when it is mended, it goes on */
+            hanse_log(HANSE_LOG_ERROR, "run_not_loaded run=%s code=%s reason=%s", rows[i].name, hanse_rc_name(rc), err->text);
+            if (server->options->run_id != NULL && memcmp(server->options->run_id, rows[i].run_id, 16) == 0)
+                server->load_err = *err;
+            server->load_ms = hanse_clock_wall_ms() + LOAD_AGAIN_MS;
             rc = HANSE_OK;
             continue;
         }

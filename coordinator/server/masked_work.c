@@ -25,6 +25,23 @@ hanse_rc hanse_masked_root(const hanse_spool *spool, uint8_t root[32], hanse_err
     return rc;
 }
 
+/* It was checked before its receipt, but that was before a restart. */
+static hanse_rc check_again(const hanse_member *member, hanse_err *err)
+{
+    hanse_secagg_upload header;
+    uint8_t root[32];
+    hanse_rc rc = HANSE_OK;
+
+    if (!member->unchecked)
+        return HANSE_OK;
+    rc = hanse_secagg_upload_decode(&header, hanse_buf_bytes(&member->spool.header), err);
+    if (rc == HANSE_OK)
+        rc = hanse_masked_root(&member->spool, root, err);
+    if (rc == HANSE_OK && memcmp(root, header.root, sizeof root) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is damaged: its bytes are not those that its site has signed", member->spool.path);
+    return rc;
+}
+
 static hanse_rc read_upload(void *context, uint64_t at, uint8_t *out, size_t len, hanse_err *err)
 {
     return hanse_spool_read(context, at, out, len, err);
@@ -44,6 +61,10 @@ hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t a
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to sum %zu contributions", accepted_count);
         goto done;
     }
+    for (size_t i = 0; rc == HANSE_OK && i < accepted_count; i++)
+        rc = check_again(&run->members[accepted[i]], err);
+    if (rc != HANSE_OK)
+        goto done;
     for (size_t i = 0; i < accepted_count; i++)
         sources[i] = (hanse_unmask_source){read_upload, &run->members[accepted[i]].spool};
     rc = hanse_unmask_new(&unmask, masks->round, &masks->spec, &run->layout, sources, accepted_count, err);

@@ -112,7 +112,7 @@ static void forget_round(hanse_masks *masks)
     hanse_buf_clear(&masks->uploads);
     hanse_free(masks->sums);
     masks->sums = NULL;
-    masks->certified = masks->asked_dead = false;
+    masks->cut_kept = masks->certified = masks->asked_dead = false;
 }
 
 void hanse_masks_free(hanse_masks *masks)
@@ -553,10 +553,10 @@ static hanse_rc restore_cut(hanse_live_run *run, hanse_err *err)
     if (rc == HANSE_OK)
         rc = hanse_secagg_round_cut(masks->round, err);
     if (rc == HANSE_OK && !hanse_bytes_equal(hanse_secagg_round_cut_signed(masks->round).bytes, hanse_buf_bytes(&stored.cut)))
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the contributions to slot %" PRIu64 " are not those of its cut: put a backup in its place",
-                        run->current.slot);
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the contributions to slot %" PRIu64 " are not those of its cut any more", run->current.slot);
     if (rc == HANSE_OK)
         rc = hanse_signed_list_encode(&masks->uploads, hanse_secagg_round_uploads(masks->round), run->roster.sites_count, err);
+    masks->cut_kept = rc == HANSE_OK;
     hanse_store_masks_clear(&stored);
     return rc;
 }
@@ -569,6 +569,10 @@ hanse_rc hanse_masks_resume(hanse_live_run *run, hanse_err *err)
     if (rc != HANSE_OK || !cut)
         return rc;
     rc = restore_cut(run, err);
+    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* one of them is lost: this sum will never be opened, the next attempt will */
+        hanse_live_run_folded(run, rc, NULL, NULL, 0, err);
+        return HANSE_OK;
+    }
     if (rc == HANSE_OK)
         rc = restore_answers(run, err);
     if (rc == HANSE_OK)
@@ -642,7 +646,7 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
 
     if (masks->tell_ms > 0 && now_ms >= masks->tell_ms)
         tell_all(run);
-    if (!run->round_open || run->round.phase != HANSE_PHASE_CUT || run->folding)
+    if (!run->round_open || run->round.phase != HANSE_PHASE_CUT || run->folding || run->again != HANSE_STEP_NONE)
         return;
     if (!masks->asked_dead && now_ms >= masks->spec.unmask_deadline_ms) {
         masks->asked_dead = true;

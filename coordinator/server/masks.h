@@ -31,6 +31,7 @@ struct hanse_masks {
     hanse_secagg_round *round; /* of the open slot; NULL: none */
     hanse_secagg_spec spec;    /* decoded, while `round` is open */
     hanse_buf tickets, uploads; /* lists, encoded once for all members */
+    bool cut_kept;             /* the cut is in the store: it may be seen */
     bool certified;            /* t cut signatures are there */
     bool asked_dead;           /* the answers came too late */
     uint64_t *sums;            /* [aux words] of the fold, owned; NULL before */

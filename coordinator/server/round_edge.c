@@ -139,6 +139,8 @@ void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
 
     if (run->masks != NULL)
         hanse_masks_tick(run, now_ms);
+    if (run->round_open)
+        hanse_live_run_try_again(run, now_ms);
     if (run->round_open && run->round.phase == HANSE_PHASE_COLLECT && now_ms >= run->round.deadline_ms) {
         hanse_round_event event = {.kind = HANSE_ROUND_EV_TICK, .now_ms = now_ms};
 
@@ -166,6 +168,8 @@ uint64_t hanse_live_run_due(const hanse_live_run *run)
         due = run->round.deadline_ms;
     else if (!run->round_open && run->not_before_ms > 0)
         due = run->not_before_ms;
+    if (run->again != HANSE_STEP_NONE && run->again_ms < due)
+        due = run->again_ms;
     if (!run->round_open && run->masks != NULL && run->server->options->run_id != NULL)
         masks = masks < run->masks->since_ms + run->plan->rounds.deadline_ms ? masks : run->masks->since_ms + run->plan->rounds.deadline_ms;
     return due < masks ? due : masks;
@@ -193,7 +197,7 @@ void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[
 {
     hanse_round_event event = {.kind = HANSE_ROUND_EV_FOLDED, .now_ms = hanse_clock_wall_ms(), .rc = rc};
 
-    if (!run->round_open)
+    if (!run->round_open || (rc != HANSE_OK && hanse_live_run_put_off(run, HANSE_STEP_SUM, rc, err)))
         return;
     run->fold_rc = rc;
     if (rc != HANSE_OK) {
@@ -341,6 +345,7 @@ static void clear_members(hanse_live_run *run)
         member->aux = NULL;
         hanse_buf_clear(&member->receipt);
         hanse_buf_clear(&member->receipt_sig);
+        member->kept = member->unchecked = false;
     }
 }
 
@@ -423,8 +428,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         rc = advance(run, &row, &next, &progress, &statistics, &masking, &err);
     else
         (void)snprintf(row.reason, sizeof row.reason, "%s%s%s", run->round.reason, run->fold_error[0] != '\0' ? ": " : "", run->fold_error);
-    run->fold_error[0] = '\0';
-    if (rc != HANSE_OK) { /* the sums are not what they should be: keep the model, say so */
+    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* the sums are not what they should be: keep the model, say so */
         hanse_log(HANSE_LOG_ERROR, "round_unusable run=%s reason=%s", run->row.name, err.text);
         (void)snprintf(row.reason, sizeof row.reason, "the sum is not usable: %.200s", err.text);
         hanse_buf_clear(&row.metrics);
@@ -440,16 +444,19 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         next.state = HANSE_STORE_RUN_STOPPED;
         (void)snprintf(next.reason, sizeof next.reason, "%s", run->stop_reason);
     }
-    rc = make_result(run, &row, &next, &err);
+    if (rc == HANSE_OK || !hanse_is_passing(rc))
+        rc = make_result(run, &row, &next, &err);
     if (rc == HANSE_OK)
         rc = hanse_object_hash(next.previous, hanse_buf_bytes(&row.result), &err);
     if (rc == HANSE_OK)
         rc = hanse_store_publish(run->server->store, &row, &next, &err);
     if (rc != HANSE_OK) { /* nothing is lost: the round is open on disk, and a restart goes on with it */
-        hanse_log(HANSE_LOG_ERROR, "round_not_published run=%s reason=%s", run->row.name, err.text);
-        run->server->outcome = rc;
-        run->server->outcome_err = err;
-        run->server->stopping = true;
+        if (!hanse_live_run_put_off(run, published ? HANSE_STEP_PUBLISH : HANSE_STEP_VOID, rc, &err)) {
+            hanse_log(HANSE_LOG_ERROR, "round_not_published run=%s reason=%s", run->row.name, err.text);
+            run->server->outcome = rc;
+            run->server->outcome_err = err;
+            run->server->stopping = true;
+        }
         hanse_buf_clear(&statistics);
         hanse_buf_clear(&masking);
         hanse_buf_clear(&row.metrics);
@@ -457,6 +464,9 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         hanse_buf_clear(&row.result_sig);
         return;
     }
+    run->again = HANSE_STEP_NONE;
+    run->again_count = 0;
+    run->fold_error[0] = '\0';
     if (masking.len > 0)
         hanse_buf_clear(&run->row.masking); /* `next` has the new one */
     run->row = next;

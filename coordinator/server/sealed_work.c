@@ -135,6 +135,8 @@ static hanse_rc read_chunk(void *context, uint64_t chunk, float *values, size_t 
     (void)count;
     if (rc == HANSE_OK)
         rc = open_chunk(hpke, source->spool, chunk + 1, (uint8_t *)values, err);
+    if (rc == HANSE_E_AUTH) /* it opened before it was accepted */
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is damaged: its chunk %" PRIu64 " does not open any more", source->spool->path, chunk + 1);
     hanse_hpke_free(hpke);
     return rc;
 }

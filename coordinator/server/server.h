@@ -7,7 +7,7 @@
  *   jobs.c      what workers do: check contributions, sum them  spool.c     contributions on disk
  *   sealed_work.c    contributions that the coordinator can read    masked_work.c    those that it cannot
  *   masks.c     tickets and specs of masked rounds             unmasking.c from their cut to the answers
- *   sweep.c     leftovers, at the start */
+ *   sweep.c     leftovers, at the start                       trouble.c   what a full disk stops is tried again */
 #ifndef HANSE_COORDINATOR_SERVER_H
 #define HANSE_COORDINATOR_SERVER_H
 
@@ -44,7 +44,12 @@ typedef struct hanse_member {
     hanse_spool spool;       /* of this round's upload; closed (fd -1) when there is none */
     uint64_t *aux;           /* [aux_words], opened; owned; NULL before, and in masked runs */
     hanse_buf receipt, receipt_sig;
+    bool kept;      /* the store says that it was accepted */
+    bool unchecked; /* accepted before a restart: its bytes are checked before they are summed */
 } hanse_member;
+
+/* What a round is about to do when trouble of ours stops it. */
+typedef enum hanse_step { HANSE_STEP_NONE, HANSE_STEP_SUM, HANSE_STEP_PUBLISH, HANSE_STEP_VOID } hanse_step;
 
 struct hanse_live_run {
     hanse_server *server;
@@ -70,6 +75,9 @@ struct hanse_live_run {
     uint32_t void_count;    /* void rounds in a row */
     hanse_buf last_result, last_result_sig; /* empty before the first */
     bool folding;
+    hanse_step again;      /* to be tried again ... */
+    uint64_t again_ms;     /* ... then [wall ms] */
+    unsigned again_count;  /* in a row */
     hanse_rc fold_rc;
     char fold_error[128];  /* why the sum could not be made */
     char stop_reason[128]; /* an operator stops the run */
@@ -142,6 +150,8 @@ struct hanse_server {
     hanse_shared *queued[HANSE_KINDS_END]; /* the newest large message of each kind that is in a queue */
     uint64_t session_ids;
     hanse_live_run *runs;
+    uint64_t load_ms;   /* a run could not be loaded: try again then [wall ms]; 0: all are here */
+    hanse_err load_err; /* of the run that was asked for; rc OK: it is here */
     hanse_key *sign_key;
     hanse_cert *ca;
     hanse_buf sign_cert_pem, crl_pem;
@@ -192,6 +202,16 @@ hanse_session *hanse_session_of_site(hanse_server *server, const uint8_t site_id
 
 /* ---- sweep.c ---- */
 void hanse_server_sweep(const hanse_server *server); /* leftovers of runs that do not exist */
+
+/* ---- trouble.c ---- */
+/* Trouble of this machine that may pass: disk, memory, a database that somebody else holds. */
+bool hanse_is_passing(hanse_rc rc);
+/* If it may pass: the open round stays as it is, and `step` is tried again by hanse_live_run_try_again(). False: it will not. */
+bool hanse_live_run_put_off(hanse_live_run *run, hanse_step step, hanse_rc rc, const hanse_err *err);
+void hanse_live_run_try_again(hanse_live_run *run, uint64_t now_ms); /* when it is time */
+/* A contribution whose bytes are all here could not be checked or stored, or is damaged: no fault of its site, which sends again what
+ * is not here any more. The caller has made the member absent. */
+void hanse_live_run_not_kept(hanse_live_run *run, size_t member, hanse_rc rc, const hanse_err *err);
 
 /* ---- enrol.c ---- */
 void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);

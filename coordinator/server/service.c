@@ -258,6 +258,8 @@ uint64_t hanse_server_serve(hanse_server *server)
 
     while ((job = hanse_workers_next(server->workers)) != NULL)
         job->done(job);
+    if (server->load_ms > 0 && now_ms >= server->load_ms && hanse_live_runs_load(server, &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "runs_unreadable reason=%s", err.text);
     if (atomic_exchange(&woken, false) && take_requests(server, &err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "requests reason=%s", err.text);
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
@@ -330,8 +332,12 @@ static hanse_rc start_one_round(hanse_server *server, hanse_err *err)
     if (server->options->run_id == NULL)
         return HANSE_OK;
     run = hanse_live_run_find(server, server->options->run_id);
+    if (run == NULL && server->load_err.rc != HANSE_OK) {
+        *err = server->load_err;
+        return err->rc;
+    }
     if (run == NULL)
-        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such run, or it could not be loaded: see the log");
+        return HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such run");
     if (run->row.state != HANSE_STORE_RUN_OPEN) {
         hanse_log(HANSE_LOG_INFO, "nothing_due run=%s state=%s", run->row.name, hanse_store_run_state_name(run->row.state));
         server->stopping = true;

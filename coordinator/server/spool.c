@@ -2,6 +2,7 @@
 
 #include "hanse/digest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -80,6 +81,8 @@ static hanse_rc open_file(hanse_spool *spool, bool again, hanse_err *err)
     hanse_rc rc;
 
     spool->fd = open(spool->path, O_RDWR | O_CLOEXEC | (again ? 0 : O_CREAT), 0600);
+    if (spool->fd < 0 && again && errno == ENOENT)
+        return HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is gone", spool->path);
     if (spool->fd < 0 || fstat(spool->fd, &st) != 0)
         return HANSE_FAIL_ERRNO(err, "%s", spool->path);
     rc = has_same_header(spool, &same, err);

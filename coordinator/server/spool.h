@@ -37,8 +37,8 @@ uint64_t hanse_spool_shape_size(const hanse_spool_shape *shape);
  * starts from nothing. `spool` is overwritten and takes over shape->offsets, also on error. Errors: PROTOCOL (header too long), IO, FULL, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_spool_open(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header,
                                            hanse_bytes sig, hanse_err *err);
-/* The same of an upload that is known to be whole; its file is not touched. Errors: PROTOCOL, NOMEM, IO (it is not there, too),
- * CORRUPT (it is shorter, or begins with another header). */
+/* The same of an upload that is known to be whole; its file is not touched. Errors: PROTOCOL, NOMEM, IO,
+ * CORRUPT (it is gone, shorter, or begins with another header). */
 HANSE_MUST_CHECK hanse_rc hanse_spool_reopen(hanse_spool *spool, const char *dir, const hanse_spool_shape *shape, hanse_bytes header,
                                              hanse_bytes sig, hanse_err *err);
 /* For reading elsewhere: a descriptor and offsets of its own, without header. Close it. Errors: IO, NOMEM. */

@@ -64,8 +64,9 @@ void hanse_masks_cut(hanse_live_run *run)
 {
     hanse_masks *masks = run->masks;
     hanse_err err = {0};
-    hanse_rc rc = hanse_secagg_round_cut(masks->round, &err);
+    hanse_rc rc = hanse_secagg_round_cut(masks->round, &err); /* again: the same */
 
+    hanse_buf_clear(&masks->uploads);
     if (rc == HANSE_OK)
         rc = hanse_signed_list_encode(&masks->uploads, hanse_secagg_round_uploads(masks->round), run->roster.sites_count, &err);
     if (rc == HANSE_OK) {
@@ -77,6 +78,7 @@ void hanse_masks_cut(hanse_live_run *run)
         hanse_live_run_folded(run, rc, NULL, NULL, 0, &err);
         return;
     }
+    masks->cut_kept = true;
     send_cut_to_all(run);
 }
 
@@ -116,11 +118,11 @@ void hanse_masks_try_unmask(hanse_live_run *run)
     hanse_err err = {0};
     hanse_rc rc;
 
-    if (run->folding || answers < masks->params.t)
+    if (run->folding || run->again != HANSE_STEP_NONE || answers < masks->params.t)
         return;
     blamed = hanse_calloc(run->roster.sites_count, sizeof *blamed);
     if (blamed == NULL) {
-        hanse_log(HANSE_LOG_ERROR, "sum_not_opened run=%s reason=no memory", run->row.name);
+        hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_NOMEM, "no memory to open the sum"), NULL, NULL, 0, &err);
         return;
     }
     rc = hanse_secagg_round_reconstruct(masks->round, blamed, &err);
@@ -130,7 +132,7 @@ void hanse_masks_try_unmask(hanse_live_run *run)
     hanse_free(blamed);
     if (rc == HANSE_OK)
         hanse_job_fold(run);
-    else if (answers == run->roster.sites_count) /* nobody is left who could help */
+    else if (answers == run->roster.sites_count || hanse_is_passing(rc)) /* nobody is left who could help, or it is not for want of help */
         hanse_live_run_folded(run, rc, NULL, NULL, 0, &err);
     else
         hanse_log(HANSE_LOG_INFO, "more_answers_wanted run=%s answers=%" PRIu32 " reason=%s", run->row.name, answers, err.text);
@@ -145,12 +147,14 @@ void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shar
     if (!in_cut(run, message->slot) || run->folding)
         return; /* enough are here */
     rc = hanse_secagg_round_add_answer(masks->round, (uint32_t)member, message->sealed, &err);
-    if (rc == HANSE_OK && masks->params.profile == HANSE_SECAGG_CRON)
-        rc = hanse_store_answer_put(run->server->store, run->row.run_id, message->slot, run->roster.sites[member].id, message->sealed, &err);
     if (rc != HANSE_OK) {
         hanse_log(HANSE_LOG_WARN, "answer_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
         return;
     }
+    /* It counts all the same; what a restart misses, it asks for again. */
+    if (masks->params.profile == HANSE_SECAGG_CRON &&
+        hanse_store_answer_put(run->server->store, run->row.run_id, message->slot, run->roster.sites[member].id, message->sealed, &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "answer_not_kept run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
     hanse_masks_try_unmask(run);
 }
 

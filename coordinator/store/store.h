@@ -199,6 +199,9 @@ typedef struct hanse_store_contribution {
 
 /* Add or replace. What is accepted stays so, and a closed round takes LATE and ABSENT only. Errors: DUPLICATE. */
 HANSE_MUST_CHECK hanse_rc hanse_store_contribution_put(hanse_store *store, const hanse_store_contribution *contribution, hanse_err *err);
+/* What was accepted in an open round is lost on our side: the site is absent again, and may send it once more. `reason` goes to the log. */
+HANSE_MUST_CHECK hanse_rc hanse_store_contribution_lost(hanse_store *store, const hanse_store_contribution *contribution, uint64_t now_ms,
+                                                        const char *reason, hanse_err *err);
 /* Those of one attempt, by site id. */
 HANSE_MUST_CHECK hanse_rc hanse_store_contributions(hanse_store *store, const uint8_t run_id[16], uint64_t round, uint32_t attempt,
                                                     hanse_store_contribution **out, size_t *count, hanse_err *err);

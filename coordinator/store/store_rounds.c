@@ -237,6 +237,31 @@ hanse_rc hanse_store_contribution_put(hanse_store *store, const hanse_store_cont
     return hanse_store_end(store, rc, err);
 }
 
+hanse_rc hanse_store_contribution_lost(hanse_store *store, const hanse_store_contribution *contribution, uint64_t now_ms, const char *reason,
+                                       hanse_err *err)
+{
+    hanse_query query;
+    hanse_rc rc = hanse_store_begin(store, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    query = hanse_query_begin(store,
+                              "UPDATE contribution SET state = ?, code = ?, reason = ?, receipt = x'', receipt_sig = x''"
+                              " WHERE run_id = ? AND round = ? AND attempt = ? AND site_id = ?", err);
+    hanse_query_bind_int(&query, HANSE_STORE_PART_ABSENT);
+    hanse_query_bind_text(&query, hanse_rc_name(HANSE_E_CORRUPT));
+    hanse_query_bind_text(&query, "lost on the coordinator's disk");
+    hanse_query_bind_blob(&query, contribution->run_id, 16);
+    hanse_query_bind_int(&query, contribution->round);
+    hanse_query_bind_int(&query, contribution->attempt);
+    hanse_query_bind_blob(&query, contribution->site_id, 32);
+    rc = hanse_query_run(&query);
+    if (rc == HANSE_OK)
+        rc = hanse_store_event_add(store, contribution->run_id, now_ms, err, "a contribution to round %" PRIu64 " is lost: %s", contribution->round,
+                                   reason);
+    return hanse_store_end(store, rc, err);
+}
+
 static void read_contribution(hanse_query *query, hanse_store_contribution *c)
 {
     hanse_query_bytes(query, c->run_id, 16);

@@ -39,6 +39,8 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_upload(hanse_secagg_round *roun
 /* All chunks of member site_idx are durable; `root` over them is compared with its header's. Errors: E_SIG (other bytes), E_LATE. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_upload_done(hanse_secagg_round *round, uint32_t site_idx,
                                                          const uint8_t root[32], hanse_err *err);
+/* They are not durable after all, and will come again. Errors: E_LATE (the cut has them). */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_round_upload_undone(hanse_secagg_round *round, uint32_t site_idx, hanse_err *err);
 /* How many uploads are complete. */
 uint32_t hanse_secagg_round_complete(const hanse_secagg_round *round);
 

@@ -48,6 +48,23 @@ static void all_members_close_the_round(void **state)
     hanse_round_clear(&round);
 }
 
+/* The contribution that made the cut could not be stored: as if it had not come yet. */
+static void what_is_not_kept_is_not_cut(void **state)
+{
+    hanse_round round = make(2, 2, 0, true);
+
+    (void)state;
+    (void)contribute(&round, 0, 1);
+    assert_int_equal(contribute(&round, 1, 2).set, HANSE_ROUND_DO_ACCEPT | HANSE_ROUND_DO_FOLD);
+    hanse_round_withdraw(&round, 1);
+    assert_int_equal(round.phase, HANSE_PHASE_COLLECT);
+    assert_int_equal(round.members[1], HANSE_MEMBER_ABSENT);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_TICK, 0, 3).set, HANSE_ROUND_DO_NOTHING);
+    assert_int_equal(contribute(&round, 1, 4).set, HANSE_ROUND_DO_ACCEPT | HANSE_ROUND_DO_FOLD);
+    assert_int_equal(round.weights[1], 11);
+    hanse_round_clear(&round);
+}
+
 static void sites_max_closes_early(void **state)
 {
     hanse_round round = make(3, 1, 2, true);
@@ -200,6 +217,7 @@ int main(void)
         cmocka_unit_test(deadline_decides_by_quorum),  cmocka_unit_test(deadline_waits_for_what_is_being_verified),
         cmocka_unit_test(too_many_lost_voids_at_once), cmocka_unit_test(refusals),
         cmocka_unit_test(repeats_are_answered),        cmocka_unit_test(nothing_moves_a_closed_round),
+        cmocka_unit_test(what_is_not_kept_is_not_cut),
         cmocka_unit_test(bad_quorums),                 cmocka_unit_test(a_run_goes_through_its_rounds),
     };
 

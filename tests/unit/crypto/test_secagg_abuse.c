@@ -242,6 +242,25 @@ static void test_organisations(void **state)
     world_free(&w);
 }
 
+/* Bytes that could not be kept are not in the cut, until they have come again. */
+static void test_undone_upload(void **state)
+{
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_ONLINE, 45);
+    upload_all(&w, 1, 0);
+    assert_int_equal(hanse_secagg_round_upload_undone(w.round, 1, &w.err), HANSE_OK);
+    assert_int_equal(hanse_secagg_round_complete(w.round), 2);
+    assert_int_equal(world_header(&w, 1), HANSE_OK);
+    assert_int_equal(world_complete(&w, 1), HANSE_OK);
+    assert_int_equal(hanse_secagg_round_complete(w.round), 3);
+    assert_int_equal(hanse_secagg_round_cut(w.round, &w.err), HANSE_OK);
+    assert_int_not_equal(hanse_secagg_round_upload_undone(w.round, 1, &w.err), HANSE_OK); /* the cut has it */
+    assert_int_equal(hanse_secagg_round_complete(w.round), 3);
+    world_free(&w);
+}
+
 static void test_receipt_is_honoured(void **state)
 {
     hanse_secagg_event receipt = {.kind = HANSE_SECAGG_EV_RECEIPT, .slot = 1};
@@ -610,7 +629,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
-        cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
+        cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
         cmocka_unit_test(test_tickets_end),

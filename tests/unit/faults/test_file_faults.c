@@ -124,7 +124,7 @@ static void test_spool_resumed(void **state)
     walk.user = &walk;
     assert_true(faults_walk(&walk) > 4);
     spool_gone(NULL);
-    assert_int_equal(spool_resume(&walk, &err), HANSE_E_IO); /* acknowledged, and gone: never made anew */
+    assert_int_equal(spool_resume(&walk, &err), HANSE_E_CORRUPT); /* acknowledged, and gone: never made anew */
     assert_non_null(strstr(err.text, "/spool"));
 }
 

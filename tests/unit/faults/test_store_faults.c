@@ -136,6 +136,14 @@ static hanse_rc part_put(void *user, hanse_err *e)
     return hanse_store_contribution_put(c->store, &c->part, e);
 }
 
+/* What was accepted is lost on the disk; afterwards it may be accepted once more. */
+static hanse_rc part_lost(void *user, hanse_err *e)
+{
+    coordinator *c = user;
+
+    return hanse_store_contribution_lost(c->store, &c->part, 6, "its file is gone", e);
+}
+
 static hanse_rc cut_put(void *user, hanse_err *e)
 {
     coordinator *c = user;
@@ -252,7 +260,8 @@ static void test_coordinator(void **state)
 {
     coordinator *c = *state;
     const fault_walk steps[] = {{.name = "run_add", .operate = run_add},       {.name = "round_open", .operate = round_open},
-                                {.name = "contribution", .operate = part_put}, {.name = "cut", .operate = cut_put},
+                                {.name = "contribution", .operate = part_put}, {.name = "lost", .operate = part_lost},
+                                {.name = "once more", .operate = part_put},    {.name = "cut", .operate = cut_put},
                                 {.name = "answer", .operate = answer_put},     {.name = "publish", .operate = publish, .check_done = is_published},
                                 {.name = "ticket", .operate = ticket_put},     {.name = "invite", .operate = invite},
                                 {.name = "enrol", .operate = enrol},           {.name = "load", .operate = run_load}};
