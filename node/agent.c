@@ -93,7 +93,8 @@ static void disconnect(hanse_agent *agent, int linger_ms)
 static void plan_retry(hanse_agent *agent)
 {
     const uint64_t most = agent->options.once ? BACKOFF_ONCE_MS : BACKOFF_MAX_MS; /* --wait is short: do not oversleep its end */
-    uint64_t ms = BACKOFF_MIN_MS << (agent->failures < 8 ? agent->failures : 8);
+    const unsigned doublings = agent->failures + agent->troubles;
+    uint64_t ms = BACKOFF_MIN_MS << (doublings < 8 ? doublings : 8);
     uint8_t chance = 0;
 
     if (ms > most)

@@ -257,16 +257,33 @@ static hanse_rc do_upload(hanse_agent *agent, hanse_err *err)
     return hanse_agent_send(agent, &message, err);
 }
 
+/* Work that was durable does not read back: this round goes on without us, the next one with us. */
+static hanse_rc give_up_work(hanse_agent *agent, const hanse_err *why, hanse_err *err)
+{
+    hanse_site_event event = {.kind = HANSE_SITE_EV_TRAINED, .now_ms = hanse_clock_wall_ms(), .rc = why->rc, .words = why->text};
+
+    hanse_agent_upload_stop(agent);
+    hanse_log(HANSE_LOG_ERROR, "work_damaged code=%s text=%s", hanse_rc_name(why->rc), why->text);
+    return hanse_agent_feed(agent, &event, err);
+}
+
 static hanse_rc do_send(hanse_agent *agent, const hanse_site_action *action, hanse_err *err)
 {
+    hanse_err why = {0};
     hanse_rc rc;
 
     hanse_agent_upload_stop(agent);
     if (agent->up.room == NULL && (agent->up.room = hanse_calloc(1, HANSE_PAYLOAD_MAX)) == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "upload");
-    rc = hanse_node_outgoing_open(&agent->outgoing, agent->dir, &agent->site.run.offer, &agent->work, err);
+    rc = hanse_node_outgoing_open(&agent->outgoing, agent->dir, &agent->site.run.offer, &agent->work, &why);
+    if (rc == HANSE_OK && (agent->job_slot != agent->work.slot || memcmp(agent->job_run, agent->work.run, 16) != 0)) /* of an earlier process */
+        rc = hanse_node_outgoing_check(&agent->outgoing, &agent->work, agent->up.room, &why);
     if (rc != HANSE_OK) {
         hanse_node_outgoing_close(&agent->outgoing);
+        if (rc == HANSE_E_CORRUPT)
+            return give_up_work(agent, &why, err);
+        if (err != NULL)
+            *err = why;
         return rc;
     }
     agent->up.active = true;
@@ -280,13 +297,18 @@ hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err)
     while (agent->up.active && agent->link != NULL && hanse_link_queued(agent->link) < QUEUE_ENOUGH) {
         hanse_msg_chunk chunk = {.transfer = agent->up.transfer, .index = agent->up.next};
         size_t len = 0;
+        hanse_err why = {0};
         hanse_rc rc;
 
         if (agent->up.next >= agent->outgoing.chunks) {
             hanse_agent_upload_stop(agent);
             return HANSE_OK;
         }
-        rc = hanse_node_outgoing_chunk(&agent->outgoing, &agent->work, agent->up.next, agent->up.room, &len, err);
+        rc = hanse_node_outgoing_chunk(&agent->outgoing, &agent->work, agent->up.next, agent->up.room, &len, &why);
+        if (rc == HANSE_E_CORRUPT)
+            return give_up_work(agent, &why, err);
+        if (rc != HANSE_OK && err != NULL)
+            *err = why;
         chunk.payload = (hanse_bytes){agent->up.room, len};
         if (rc == HANSE_OK)
             rc = hanse_link_send_chunk(agent->link, &chunk, err);

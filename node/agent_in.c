@@ -162,6 +162,8 @@ static hanse_rc on_receipt(hanse_agent *agent, const hanse_msg_signed *message, 
     received = agent->site.state == HANSE_SITE_UPLOADING;
     rc = hanse_agent_feed(agent, &event, err);
     received = received && agent->site.state == HANSE_SITE_WAITING;
+    if (received)
+        agent->troubles = 0;
     return rc == HANSE_OK && received ? hanse_agent_masks_received(agent, err) : rc;
 }
 
@@ -215,12 +217,14 @@ static hanse_rc on_reject(hanse_agent *agent, const hanse_msg_refusal *message, 
     return hanse_agent_feed(agent, &event, err);
 }
 
-static hanse_rc on_error(const hanse_msg_error *message, hanse_err *err)
+static hanse_rc on_error(hanse_agent *agent, const hanse_msg_error *message, hanse_err *err)
 {
     char code[HANSE_CODE_MAX + 1], words[HANSE_REASON_MAX + 1];
 
     hanse_text_copy(code, sizeof code, message->code);
     hanse_text_copy(words, sizeof words, message->reason);
+    if (hanse_rc_exit_code(hanse_rc_from_name(code)) == hanse_rc_exit_code(HANSE_E_FULL))
+        agent->troubles++; /* a full disk is not emptied in an instant */
     /* Its troubles are not ours: only a refusal of this site ends the process, anything else is tried again. */
     if (hanse_rc_from_name(code) == HANSE_E_IDENTITY || hanse_rc_from_name(code) == HANSE_E_VERSION)
         return HANSE_FAIL(err, hanse_rc_from_name(code), "the coordinator says: %s", words);
@@ -247,7 +251,7 @@ static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *
     agent->active_us = hanse_clock_mono_us();
     hanse_log(HANSE_LOG_DEBUG, "message kind=%s", hanse_kind_name(message->kind));
     if (message->kind == HANSE_ERROR)
-        return on_error(&message->error, err);
+        return on_error(agent, &message->error, err);
     if ((message->kind == HANSE_WELCOME) == agent->welcomed)
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "%s out of turn", hanse_kind_name(message->kind));
     switch (message->kind) {

@@ -9,6 +9,7 @@
 typedef struct hanse_node_outgoing {
     uint64_t chunks;
     int fd; /* of the trained model or the masked words; -1: none */
+    hanse_path path; /* of it */
     /* sealed */
     hanse_hpke *hpke;
     hanse_upload header;
@@ -20,6 +21,8 @@ typedef struct hanse_node_outgoing {
 /* Open finished work for sending. Close also after an error. Errors: CORRUPT (the files are not those of the work), IO, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_node_outgoing_open(hanse_node_outgoing *out, const char *dir, const hanse_offer *offer,
                                                    const hanse_site_work *work, hanse_err *err);
+/* Masked: is the file still what the header was signed over? Reads all of it into `room` [HANSE_PAYLOAD_MAX], chunk by chunk. Errors: CORRUPT, IO, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_node_outgoing_check(const hanse_node_outgoing *outgoing, const hanse_site_work *work, uint8_t *room, hanse_err *err);
 /* Chunk `index` into `out` [HANSE_PAYLOAD_MAX]; *len bytes. */
 HANSE_MUST_CHECK hanse_rc hanse_node_outgoing_chunk(hanse_node_outgoing *outgoing, const hanse_site_work *work, uint64_t index, uint8_t *out,
                                                     size_t *len, hanse_err *err);

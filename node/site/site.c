@@ -195,6 +195,10 @@ static hanse_rc on_work(hanse_site *site, const hanse_site_event *event, hanse_s
 {
     bool fetched = event->kind == HANSE_SITE_EV_FETCHED;
 
+    if (site->state == HANSE_SITE_UPLOADING && !fetched && event->rc != HANSE_OK) {
+        give_up(site, event, actions); /* it was durable, and is damaged now */
+        return HANSE_OK;
+    }
     if (site->state != (fetched ? HANSE_SITE_FETCHING : HANSE_SITE_TRAINING))
         return HANSE_OK; /* of work that was dropped meanwhile */
     if (event->rc != HANSE_OK) {

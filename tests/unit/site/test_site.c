@@ -231,6 +231,14 @@ static void test_failures_and_ends(void **state)
     assert_int_equal(feed(&w, HANSE_SITE_EV_RECEIPT, HANSE_OK), HANSE_E_AUTH);
     assert_int_equal(w.site.state, HANSE_SITE_UPLOADING);
 
+    bring_to(&w, HANSE_SITE_UPLOADING); /* the work that was to be sent is damaged: told, dropped, and on to the next round */
+    w.site.synced = true;
+    assert_int_equal(feed(&w, HANSE_SITE_EV_TRAINED, HANSE_E_CORRUPT), HANSE_OK);
+    assert_int_equal(w.site.state, HANSE_SITE_APPROVED);
+    assert_int_equal(w.actions.items[0].kind, HANSE_SITE_DO_DECLINE);
+    assert_int_equal(w.actions.items[0].rc, HANSE_E_CORRUPT);
+    assert_int_equal(w.actions.items[1].kind, HANSE_SITE_DO_DROP);
+
     bring_to(&w, HANSE_SITE_WAITING); /* void */
     w.result.status = HANSE_ROUND_VOID;
     must(&w, HANSE_SITE_EV_RESULT);
