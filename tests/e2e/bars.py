@@ -22,6 +22,13 @@ UPLOADING = ("o", tap.MASKED_UPLOAD, 2)  # the first is that of the statistics r
 
 @unittest.skipUnless(shutil.which("openssl"), "computes key streams")
 class Bars(consortium.TestCase):
+    def tearDown(self):
+        for made in self.consortia:
+            for process in made.processes:
+                if process.alive and tap.is_stopped(process):  # after a failure: it cannot end well
+                    process.kill()
+        super().tearDown()
+
     def begun(self, sites=SITES, unmasked=False, rows=60, halts_of_service=(), debug=False, **changes):
         """A run that all sites have accepted; the nodes are still to be started."""
         c = self.consortium(serve=False)
@@ -32,7 +39,7 @@ class Bars(consortium.TestCase):
             self.say_all(c.path("coordinator", "coordinator.yaml"))
         c.serve(env=self.tap(c, "coordinator", *halts_of_service))
         for seed, site in enumerate(sites):
-            c.enrol(site, consortium.rows_text(rows + 7 * seed, seed + 1))
+            c.enrol(site, consortium.rows_text(rows + (7 + seed) * seed, seed + 1))
             if debug:
                 self.say_all(c.path(site, "node.yaml"))
         run_id = c.submit(plan_text(**dict(PLAN, **changes)))
@@ -67,7 +74,6 @@ class Bars(consortium.TestCase):
         came = self.messages(site)
         site_id = next(m for m in came if m.kind == tap.EPOCH).fields[0][:32]
         spec = plain.MaskSpec([m for m in came if m.kind == tap.MASKS][-1].fields[0])
-        self.assertNotIn("update_scaled", c.log_of(site))
         return plain.Contribution(c.path(site), site_id, spec, 1, SEED)
 
     def of_round(self, c, run_id, number):

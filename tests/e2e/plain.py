@@ -103,13 +103,18 @@ class Contribution:
         self.trained = after.data
         self.base = Model(os.path.join(path, "work", spec.model_root.hex() + ".safetensors"))
         self.update = [float32(b - a) for a, b in zip(self.base.values, after.values)]
-        self.words = []  # of each scaled segment
-        at = 0
-        for index, segment in enumerate(spec.segments):
+        parts, at = [], 0
+        for segment in spec.segments:
             if segment.scaled:
-                key = rho_key(seed, site_id, round_number, index)
-                self.words.append(quantise(self.update[at:at + segment.count], segment, self.weight, spec.weight_total, key))
+                parts.append((segment, self.update[at:at + segment.count]))
                 at += segment.count
+        largest = [max(map(abs, values)) for _, values in parts]
+        self.factor = min([1.0] + [segment.clip / most for (segment, _), most in zip(parts, largest) if most > segment.clip])
+        self.words = []  # of each scaled segment
+        for index, (segment, values) in enumerate(parts):
+            if self.factor < 1:
+                values = [float32(value * self.factor) for value in values]
+            self.words.append(quantise(values, segment, self.weight, spec.weight_total, rho_key(seed, site_id, round_number, index)))
 
     @property
     def share(self):

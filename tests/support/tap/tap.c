@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 256 /* open at a time */
-#define HALTS 16
+#define HALTS 256
 #define KINDS 128
 
 /* One direction of one connection. */
