@@ -96,6 +96,15 @@ uint32_t hanse_secagg_round_answers(const hanse_secagg_round *round)
     return answers;
 }
 
+uint32_t hanse_secagg_round_helpers(const hanse_secagg_round *round)
+{
+    uint32_t helpers = 0;
+
+    for (uint32_t i = 0; i < round->cut.n; i++)
+        helpers += round->spec.params.degree == 0 || round->cut.in[i];
+    return helpers;
+}
+
 /* --- secrets --- */
 
 /* Lagrange weights of one set of holders; kept while the next ticket has the same set, which is nearly always. */
@@ -198,6 +207,27 @@ static hanse_rc search(hanse_secagg_round *round, weights *w, uint32_t ticket, u
     return rc;
 }
 
+static bool has_share(const hanse_secagg_round *round, uint32_t holder, uint32_t ticket)
+{
+    const hanse_secagg_answer *answer = &round->members[holder].answer;
+
+    return answer->n > 0 && answer->kinds[ticket] != HANSE_SECAGG_SHARE_NONE;
+}
+
+/* Before anything is computed: a coordinator tries after every answer. */
+static hanse_rc check_shares(const hanse_secagg_round *round, uint32_t need, hanse_err *err)
+{
+    for (uint32_t i = 0; i < round->n; i++) {
+        uint32_t count = 0;
+
+        for (uint32_t h = 0; h < round->n; h++)
+            count += has_share(round, h, i);
+        if (round->view.has[i] && count < need)
+            return HANSE_SECAGG_FAIL(err, COHORT, "%u shares of the ticket of member %u, %u are needed: ask more holders", count, i, need);
+    }
+    return HANSE_OK;
+}
+
 static hanse_rc open_secret(hanse_secagg_round *round, weights *w, uint32_t ticket, uint32_t *blamed, hanse_err *err)
 {
     uint8_t *secret = round->members[ticket].secret;
@@ -205,10 +235,8 @@ static hanse_rc open_secret(hanse_secagg_round *round, weights *w, uint32_t tick
     hanse_rc rc;
 
     for (uint32_t h = 0; h < round->n; h++)
-        if (round->members[h].answer.n > 0 && round->members[h].answer.kinds[ticket] != HANSE_SECAGG_SHARE_NONE)
+        if (has_share(round, h, ticket))
             w->from_now[count++] = h;
-    if (count < w->t)
-        return HANSE_SECAGG_FAIL(err, COHORT, "%u shares of the ticket of member %u, %u are needed: ask more holders", count, ticket, w->t);
     rc = combine(round, w, ticket, w->from_now, secret, err);
     if (rc == HANSE_OK && !matches(round, ticket, secret))
         rc = search(round, w, ticket, count, blamed, err);
@@ -224,6 +252,9 @@ hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *bla
     if (round->cut.n == 0)
         return HANSE_FAIL(err, HANSE_E_USAGE, "no cut was signed");
     memset(blamed, 0, round->n * sizeof *blamed);
+    rc = check_shares(round, w.t, err);
+    if (rc != HANSE_OK)
+        return rc;
     w.x = hanse_calloc(w.t, sizeof *w.x);
     w.lambda = hanse_calloc(w.t, sizeof *w.lambda);
     w.shares = hanse_calloc(w.t, sizeof *w.shares);

@@ -4,18 +4,44 @@
 #include "hanse/digest.h"
 #include "hanse/reader.h"
 #include "hanse/ring.h"
+#include "hanse/secagg_graph.h"
 
 #include <math.h>
 
 #define CHUNK_WORDS ((uint32_t)1 << 18)      /* of 32 bits: 1 MiB before packing */
 #define CHUNK_WORDS_WIDE ((uint32_t)1 << 17) /* of 64 bits */
 #define ONLINE_UNMASK_MS 60000u
+#define COMPLETE_SITES 300         /* up to these, or ... */
+#define COMPLETE_NUMBERS ((uint64_t)1000000000) /* ... these numbers of all sites together, every pair masks */
 
 hanse_secagg_policy hanse_masking_policy(const hanse_plan *plan)
 {
     return (hanse_secagg_policy){.allow_two = plan->aggregation.allow_two,
                                  .trusted_coordinator = plan->aggregation.trusted_coordinator,
                                  .survivors_min = (uint32_t)plan->aggregation.survivors_min};
+}
+
+/* Beyond the sizes above, a sparse graph where there is one: it is not as strict a promise (a chance of 2^-40), and at the
+ * floors of c and D it spares little below some 500 sites. */
+static hanse_rc choose_graph(hanse_secagg_params *params, const hanse_plan *plan, hanse_err *err)
+{
+    hanse_layout layout = HANSE_LAYOUT_EMPTY;
+    hanse_err why;
+    uint64_t numbers;
+    hanse_rc rc;
+
+    if (plan->aggregation.graph == HANSE_GRAPH_SPARSE)
+        return hanse_secagg_params_sparse(params, err);
+    if (plan->aggregation.graph == HANSE_GRAPH_COMPLETE || params->n <= COMPLETE_SITES || params->profile != HANSE_SECAGG_ONLINE)
+        return HANSE_OK;
+    rc = hanse_layout_of_plan(&layout, plan, err);
+    if (rc != HANSE_OK)
+        return rc;
+    numbers = (uint64_t)params->n * layout.parameters;
+    hanse_layout_clear(&layout);
+    if (numbers > COMPLETE_NUMBERS && hanse_secagg_params_sparse(params, &why) != HANSE_OK)
+        return HANSE_OK; /* none is enough: the complete one always is */
+    return HANSE_OK;
 }
 
 hanse_rc hanse_masking_params(hanse_secagg_params *out, const hanse_plan *plan, size_t sites_count, hanse_err *err)
@@ -28,6 +54,8 @@ hanse_rc hanse_masking_params(hanse_secagg_params *out, const hanse_plan *plan, 
         params.c = (uint32_t)plan->aggregation.collusion;
         params.t = (params.n + params.c) / 2 + 1 > params.t ? (params.n + params.c) / 2 + 1 : params.t;
     }
+    if (rc == HANSE_OK)
+        rc = choose_graph(&params, plan, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_params_check(&params, &policy, err);
     if (rc == HANSE_OK)

@@ -263,7 +263,7 @@ static hanse_rc check_train(const check *c)
 
 static hanse_rc check_aggregation(const check *c)
 {
-    static const char *const of_masked[] = {"aggregation.profile", "aggregation.precision", "aggregation.bits", "aggregation.clip",
+    static const char *const of_masked[] = {"aggregation.profile", "aggregation.graph", "aggregation.precision", "aggregation.bits", "aggregation.clip",
                                             "aggregation.collusion", "aggregation.survivors", "aggregation.ticket_life",
                                             "aggregation.allow_two", "aggregation.trusted_coordinator", NULL};
     const hanse_plan *plan = c->plan;
@@ -277,6 +277,8 @@ static hanse_rc check_aggregation(const check *c)
     if (!(plan->aggregation.clip_floor <= plan->aggregation.clip_ceiling) ||
         !(plan->aggregation.clip_ceiling <= 256 * plan->aggregation.clip_floor))
         return FAIL(c, "aggregation.clip", "ceiling %g must be floor %g to 256 times that", plan->aggregation.clip_ceiling, plan->aggregation.clip_floor);
+    if (plan->aggregation.graph == HANSE_GRAPH_SPARSE && plan->aggregation.profile == HANSE_CONTACTS_CRON)
+        return FAIL(c, "aggregation.graph", "sparse needs profile: online");
     if (plan->aggregation.trusted_coordinator && plan->aggregation.collusion > 0)
         return FAIL(c, "aggregation.trusted_coordinator", "true means collusion 0; leave one of them out");
     return HANSE_OK;

@@ -13,6 +13,7 @@ static const char *const optimisers[] = {"sgd", "adam", NULL};
 static const char *const schedules[] = {"continuous", "on-demand", NULL};
 static const char *const privacies[] = {"masked", "sealed", NULL};
 static const char *const profiles[] = {"online", "cron", NULL};
+static const char *const graphs[] = {"auto", "complete", "sparse", NULL};
 static const char *const metrics[] = {"none", "accuracy", "auc", "loss", NULL};
 
 static const hanse_config_field name_item = {.kind = HANSE_CONFIG_NAME, .size = sizeof(hanse_name)};
@@ -89,6 +90,7 @@ static const hanse_config_field clip_fields[] = {
 static const hanse_config_field aggregation_fields[] = {
     {.key = "privacy", .kind = HANSE_CONFIG_ENUM, AT(aggregation.privacy), .names = privacies, .value = "masked", .help = "masked: the coordinator learns sums over the sites only; sealed: contributions are encrypted to the coordinator, which can read each one (every site's policy must allow it)"},
     {.key = "profile", .kind = HANSE_CONFIG_ENUM, AT(aggregation.profile), .names = profiles, .value = "online", .help = "masked: online: sites stay connected, and sign together who is in a sum before anybody unmasks; cron: two contacts a round and a wider margin instead"},
+    {.key = "graph", .kind = HANSE_CONFIG_ENUM, AT(aggregation.graph), .names = graphs, .value = "auto", .help = "masked: who masks against whom: complete: every pair of sites; sparse: neighbours on a ring drawn for the round (profile online); auto: sparse above 300 sites if sites times numbers of the model are more than 1e9"},
     {.key = "precision", .kind = HANSE_CONFIG_REAL, AT(aggregation.precision), .low = 1e-9, .high = 0.1, .value = "3e-6", .help = "masked: rounding error of the mean in clips, root mean square, when all sites take part"},
     {.key = "bits", .kind = HANSE_CONFIG_UINT, AT(aggregation.bits), .max = 40, .value = "0", .unit = "bits", .help = "masked: width of a number on the wire, 8 to 40, instead of `precision`; 0: what the precision needs"},
     {.key = "clip", .kind = HANSE_CONFIG_MAP, .fields = clip_fields, .help = "masked: updates are scaled down to fit; the clip of each tensor follows the run between these"},

@@ -100,6 +100,8 @@ hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
         rc = count_tickets(run, err);
     if (rc == HANSE_OK)
         rc = hanse_store_aborted(run->server->store, run->row.run_id, &masks->aborted, &masks->aborted_count, err);
+    if (rc == HANSE_OK && masks->params.degree > 0)
+        hanse_log(HANSE_LOG_INFO, "sparse_graph run=%s neighbours=%" PRIu32 " shares=%" PRIu32, run->row.name, masks->params.degree, masks->params.degree_t);
     return rc; /* freed with the run */
 }
 

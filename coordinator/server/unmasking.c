@@ -132,7 +132,7 @@ void hanse_masks_try_unmask(hanse_live_run *run)
     hanse_free(blamed);
     if (rc == HANSE_OK)
         hanse_job_fold(run);
-    else if (answers == run->roster.sites_count || hanse_is_passing(rc)) /* nobody is left who could help, or it is not for want of help */
+    else if (answers == hanse_secagg_round_helpers(masks->round) || hanse_is_passing(rc)) /* nobody is left who could help, or it is not for want of help */
         hanse_live_run_folded(run, rc, NULL, NULL, 0, &err);
     else
         hanse_log(HANSE_LOG_INFO, "more_answers_wanted run=%s answers=%" PRIu32 " reason=%s", run->row.name, answers, err.text);

@@ -19,7 +19,7 @@
 #define HANSE_MASKING_SCALE_MIN 0.125     /* an update that must shrink by more than this declines the round */
 #define HANSE_MASKING_JOINING_MAX ((uint64_t)1 << 32)
 
-/* Thresholds of a run: the floors for n sites, made stricter by the plan. Errors: QUORUM (E_COHORT: n too small, or
+/* Thresholds of a run: the floors for n sites, made stricter by the plan, and its graph. Errors: QUORUM (E_COHORT: n too small, or
  * numbers that the inequalities do not allow). */
 HANSE_MUST_CHECK hanse_rc hanse_masking_params(hanse_secagg_params *out, const hanse_plan *plan, size_t sites_count, hanse_err *err);
 /* Are they enough for one party's policy, and for the organisations of this roster? Errors: QUORUM (E_COHORT), NOMEM. */

@@ -55,6 +55,11 @@ typedef enum hanse_privacy {
     HANSE_PRIVACY_SEALED, /* encrypted to the coordinator, which can read each contribution */
 } hanse_privacy;
 typedef enum hanse_contacts { HANSE_CONTACTS_ONLINE, HANSE_CONTACTS_CRON } hanse_contacts; /* as hanse_secagg_profile */
+typedef enum hanse_graph {
+    HANSE_GRAPH_AUTO,     /* sparse above 300 sites and 1e9 numbers of all together, where it spares anything */
+    HANSE_GRAPH_COMPLETE, /* every pair of sites masks */
+    HANSE_GRAPH_SPARSE,   /* neighbours only: hanse/secagg_graph.h */
+} hanse_graph;
 typedef enum hanse_metric { HANSE_METRIC_NONE, HANSE_METRIC_ACCURACY, HANSE_METRIC_AUC, HANSE_METRIC_LOSS } hanse_metric;
 
 typedef struct hanse_plan {
@@ -106,6 +111,7 @@ typedef struct hanse_plan {
     struct {
         hanse_privacy privacy;
         hanse_contacts profile;
+        hanse_graph graph;
         double precision;     /* of the mean, in clips: root mean square rounding error when all take part */
         uint64_t bits;        /* of a ring word; 0: what `precision` needs */
         double clip_floor, clip_ceiling; /* the clip of each tensor moves between them */

@@ -67,7 +67,7 @@ typedef struct hanse_secagg_spec {
     uint8_t plan_hash[32];
     uint8_t roster_hash[32];
     uint8_t ticket_root[32]; /* hanse_secagg_ticket_root() */
-    hanse_secagg_params params;
+    hanse_secagg_params params; /* on the wire degree and degree_t only after a graph byte of 1 */
     uint8_t seal_key[32];    /* X25519 of the coordinator, answers are sealed to it */
     uint64_t weight_total;   /* W, samples; 0 where no segment is scaled */
     uint64_t upload_deadline_ms, unmask_deadline_ms; /* wall clock */

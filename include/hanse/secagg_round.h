@@ -61,6 +61,8 @@ const hanse_signed *hanse_secagg_round_cutsigs(const hanse_secagg_round *round, 
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_answer(hanse_secagg_round *round, uint32_t site_idx, hanse_bytes sealed,
                                                         hanse_err *err);
 uint32_t hanse_secagg_round_answers(const hanse_secagg_round *round);
+/* How many can come at most: of every member, or in a sparse graph of S. 0 before the cut. */
+uint32_t hanse_secagg_round_helpers(const hanse_secagg_round *round);
 
 /* Open the secrets that the sum needs from t answers or more and check each against its ticket's commitment. With wrong
  * shares and enough answers, others are tried: *blamed [n] counts the wrong shares of each holder.

@@ -181,6 +181,26 @@ class Masked(consortium.TestCase):
         c.start_nodes()
         c.finish(run_id)
 
+    def test_sparse_graph(self):
+        """Eight sites with four neighbours each, one of them lost before its upload."""
+        sites = ["s%d" % i for i in range(8)]
+        c, run_id = self.begun(sites, **dict(SLOW, rounds__deadline="6s", rounds__count=2, aggregation__graph="sparse", aggregation__trusted_coordinator=True))
+        for site in sites:
+            with open(c.path(site, "node.yaml"), encoding="utf-8") as file:
+                text = file.read()
+            with open(c.path(site, "node.yaml"), "w", encoding="utf-8") as file:
+                file.write(text.replace("allow_two: false", "trusted_coordinator: true"))
+        c.start_nodes()
+        self.begins(c, "s0", "work_begin round=1 ")
+        c.nodes["s0"].kill()
+        wait_for(lambda: [r for r in self.published(c, run_id) if r["round"] == 1], "round 1 without s0", 60)
+        self.assertIn("sparse_graph run=toy neighbours=4 shares=3", c.log_of("coordinator"))
+        c.start_node("s0")
+        shown = c.finish(run_id, 120)
+        self.assertEqual(self.took_part([r for r in self.published(c, run_id) if r["round"] == 1][-1]), sites[1:])
+        self.assertEqual({r["state"] for r in shown["rounds"]}, {"published"})
+        c.export(run_id)
+
     def test_restored_copy(self):
         """A site whose directory went back in time is told so, and takes part again after `recover`."""
         c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand"))

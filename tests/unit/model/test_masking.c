@@ -73,6 +73,46 @@ static void test_params(void **state)
     end(w);
 }
 
+/* Sparse where the plan says so, or by itself for many sites with a large model, where there is such a graph. */
+static void test_graph(void **state)
+{
+    static const struct { const char *rest; size_t sites; uint32_t degree; } rows[] = {
+        {"", 400, 0},                                              /* a small model */
+        {"aggregation: {graph: sparse}\n", 400, 320},
+        {"aggregation: {graph: sparse, trusted_coordinator: true}\n", 400, 66},
+        {"model: {kind: mlp, hidden: [4096, 1024]}\n", 300, 0},    /* 4.2 million numbers */
+        {"model: {kind: mlp, hidden: [4096, 1024]}\n", 400, 320},
+        {"model: {kind: mlp, hidden: [4096, 1024]}\naggregation: {graph: complete}\n", 400, 0},
+        {"model: {kind: mlp, hidden: [4096, 1024]}\naggregation: {profile: cron}\n", 400, 0},
+        {"model: {kind: mlp, hidden: [4096, 1024]}\naggregation: {collusion: 100}\n", 301, 0}, /* none is enough: all pairs */
+    };
+    const char *const plain = strstr(head, "model: {kind: logistic}\n");
+    hanse_secagg_params params;
+    hanse_plan *plan;
+    hanse_err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const bool own_model = strncmp(rows[i].rest, "model", 5) == 0;
+        char text[2048];
+
+        (void)snprintf(text, sizeof text, "%.*s%s%s", (int)(plain - head), head, plain + (own_model ? strlen("model: {kind: logistic}\n") : 0), rows[i].rest);
+        if (hanse_plan_parse(&plan, hanse_bytes_str(text), "plan", &err) != HANSE_OK
+            || hanse_masking_params(&params, plan, rows[i].sites, &err) != HANSE_OK)
+            fail_msg("row %zu: %s", i, err.text);
+        if (params.degree != rows[i].degree)
+            fail_msg("row %zu: degree %u", i, params.degree);
+        hanse_plan_free(plan);
+    }
+    for (int i = 0; i < 2; i++) {
+        char text[1024];
+
+        (void)snprintf(text, sizeof text, "%saggregation: {graph: sparse, %s}\n", head, i == 0 ? "privacy: sealed" : "profile: cron");
+        assert_int_equal(hanse_plan_parse(&plan, hanse_bytes_str(text), "plan", &err), HANSE_E_INVALID);
+        assert_non_null(strstr(err.text, "aggregation.graph"));
+    }
+}
+
 /* By the organisations' names in the roster: a policy asks for what the plan must give. */
 static void test_params_of_a_roster(void **state)
 {
@@ -289,7 +329,7 @@ static void test_lists(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_params), cmocka_unit_test(test_params_of_a_roster), cmocka_unit_test(test_clips), cmocka_unit_test(test_state_bytes),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_params), cmocka_unit_test(test_params_of_a_roster), cmocka_unit_test(test_graph), cmocka_unit_test(test_clips), cmocka_unit_test(test_state_bytes),
                                        cmocka_unit_test(test_segments), cmocka_unit_test(test_spec_check), cmocka_unit_test(test_lists)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
