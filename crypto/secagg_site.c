@@ -42,6 +42,11 @@ uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site)
     return mine->epoch != 0 && facts_epoch(site, mine->epoch) != NULL ? mine->not_after_ms : 0;
 }
 
+uint64_t hanse_secagg_site_floor(const hanse_secagg_site *site)
+{
+    return site->floor_slot;
+}
+
 static hanse_rc state_epoch(const hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_action *send = actions_add(actions, HANSE_SECAGG_DO_SEND, err);

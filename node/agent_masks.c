@@ -326,12 +326,13 @@ hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err)
 {
     hanse_agent_masks *masks = agent->masks;
     hanse_rc rc = HANSE_OK;
-    uint64_t newest;
+    uint64_t newest, first;
 
     if (masks == NULL || !is_ours(agent, agent->site.run.offer.run))
         return HANSE_OK;
     newest = newest_slot(agent);
-    for (uint64_t slot = newest + 1; rc == HANSE_OK && slot <= newest + TICKETS; slot++) {
+    first = newest + 1 > hanse_secagg_site_floor(masks->site) ? newest + 1 : hanse_secagg_site_floor(masks->site);
+    for (uint64_t slot = first; rc == HANSE_OK && slot < first + TICKETS && slot <= newest + HANSE_SECAGG_SLOTS_AHEAD; slot++) {
         hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_TICKET, .slot = slot, .newest_slot = newest,
                                     .until_ms = hanse_clock_wall_ms() + masks->config.ticket_life_ms};
 

@@ -225,6 +225,7 @@ static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_s
     if (rc != HANSE_OK)
         return rc;
     masks->epochs_count += first;
+    masks->members[member].from_slot = 0;
     for (size_t i = 0; i < run->roster.sites_count; i++)
         masks->members[i].told = false;
     if (masks->epochs_count == run->roster.sites_count)
@@ -282,6 +283,36 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
     return hanse_secagg_verify((*run)->masks->roster, (uint32_t)*member, HANSE_SECAGG_TICKET_LABEL, object, err);
 }
 
+/* A site leaves tickets from the lowest slot on. One that recovered states a new epoch and begins some slots above the run's
+ * next: it takes no slot in between, though it may have left a ticket for it before. Where too many are so, the slot cannot
+ * succeed, and the next that they take is the run's next. Counted from memory: after a restart every site leaves them again. */
+static void skip_slots(hanse_live_run *run)
+{
+    hanse_masks *masks = run->masks;
+    const size_t n = run->roster.sites_count;
+    uint64_t next = UINT64_MAX;
+    size_t lacking = 0;
+    hanse_err err = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        const hanse_mask_member *member = &masks->members[i];
+
+        if (member->from_slot <= run->row.next_slot + (member->has_ticket ? 1 : 0)) /* one more is what follows a ticket of before its epoch */
+            continue;
+        lacking++;
+        next = member->from_slot < next ? member->from_slot : next;
+    }
+    if (run->round_open || n - lacking >= masks->params.m)
+        return;
+    hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
+    run->row.next_slot = next;
+    if (count_tickets(run, &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "tickets_unreadable run=%s reason=%s", run->row.name, err.text);
+    for (size_t i = 0; i < n; i++)
+        masks->members[i].told = false;
+    tell_all(run);
+}
+
 hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *message, hanse_err *err)
 {
     hanse_secagg_ticket ticket;
@@ -306,6 +337,12 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
         if (++run->masks->tickets_count >= run->masks->params.m && run->masks->enough_ms == 0)
             run->masks->enough_ms = now_ms;
         hanse_live_run_tick(run, now_ms);
+    } else if (rc == HANSE_OK && ticket.slot > run->row.next_slot) {
+        uint64_t *from = &run->masks->members[member].from_slot;
+
+        if (*from == 0 || ticket.slot < *from)
+            *from = ticket.slot;
+        skip_slots(run);
     }
 done:
     hanse_secagg_ticket_clear(&ticket);

@@ -13,6 +13,7 @@ typedef struct hanse_mask_member {
     hanse_buf epoch, epoch_sig; /* its newest statement; empty: none */
     bool told;                  /* it was sent the list of epochs as it is now */
     bool has_ticket;            /* for the run's next slot */
+    uint64_t from_slot;         /* lowest slot, above that one then, of a ticket under its newest epoch; 0: none */
 } hanse_mask_member;
 
 struct hanse_masks {

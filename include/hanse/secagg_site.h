@@ -105,6 +105,8 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_
 void hanse_secagg_site_free(hanse_secagg_site *site); /* NULL allowed; wipes */
 /* not_after of the newest own epoch whose secret is here [wall ms]; 0: none. */
 uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site);
+/* The first slot it may leave a ticket for, and answer, after it recovered; 0: it never had to. */
+uint64_t hanse_secagg_site_floor(const hanse_secagg_site *site);
 
 /* Errors: the reasons of secagg.h; USAGE, NOMEM (then the object is unchanged as far as it is durable: load again). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event,

@@ -227,6 +227,27 @@ class Masked(consortium.TestCase):
         rounds(4)
         self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
 
+    def test_restored_copy_of_three(self):
+        """Where a sum needs everybody, the slots that a recovered site does not take are passed over."""
+        c, run_id = self.begun(["a", "b", "c"], **dict(MASKED, rounds__deadline="4s", rounds__count=3, rounds__schedule="on-demand"))
+        c.start_nodes()
+
+        def a_round():
+            done = len(self.published(c, run_id))
+            c.coordinator("round", run_id)
+            wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 60)
+
+        a_round()
+        c.nodes["a"].stop()
+        c.node("a", "recover")
+        c.start_node("a")
+        wait_for(lambda: "recovered slot=4 " in c.log_of("a"), "the recovery")
+        wait_for(lambda: "slots_skipped run=toy from=2 to=4 sites=1" in c.log_of("coordinator"), "slot 4")
+        a_round()
+        a_round()
+        for attempt in self.published(c, run_id):
+            self.assertEqual(self.took_part(attempt), ["a", "b", "c"])
+
     def test_waiting_costs_nothing(self):
         """Tickets are there and nobody asks for a round: the coordinator sleeps."""
         c, run_id = self.begun(**dict(MASKED, rounds__deadline="1s", rounds__schedule="on-demand"))
