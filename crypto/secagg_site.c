@@ -310,7 +310,7 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
     if (fact->state == STATE_DEAD || is_zero(fact->seed))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "the ticket of slot %llu is burnt", (unsigned long long)spec->slot);
     if (fact->state != STATE_SENT /* else the same bytes go out again, which is right at any time */
-        && ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms < event->now_ms))
+        && ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms + HANSE_SECAGG_SKEW_MS < event->now_ms))
         return HANSE_SECAGG_FAIL(err, LATE, "slot %llu: the upload is over", (unsigned long long)spec->slot);
     if (spec->slot < highest)
         return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu, this site took part in slot %llu", (unsigned long long)spec->slot,

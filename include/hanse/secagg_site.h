@@ -20,6 +20,8 @@
 #define HANSE_SECAGG_SLOTS_AHEAD 4 /* tickets are left for at most that many slots above the run's newest */
 #define HANSE_SECAGG_BURNT_MAX 2   /* slots without usable result before the operator is asked */
 
+#define HANSE_SECAGG_SKEW_MS ((uint64_t)5 * 60 * 1000) /* a deadline is on the coordinator's clock: such a difference is no lateness */
+
 typedef struct hanse_secagg_site hanse_secagg_site; /* opaque */
 
 /* From the accepted plan, offer and roster; nothing of it comes from a spec. All borrowed, outlives the site. */

@@ -148,7 +148,7 @@ static void t_roster(world *w, forgery *f) { (void)w; f->spec.roster_hash[0] ^= 
 static void t_model(world *w, forgery *f) { (void)w; f->spec.model_root[0] ^= 1; }
 static void t_heavy(world *w, forgery *f) { (void)w; f->weight = 901; }
 static void t_above_total(world *w, forgery *f) { (void)w; f->weight = 1001; }
-static void t_late(world *w, forgery *f) { (void)w; f->spec.upload_deadline_ms = WORLD_NOW - 1; }
+static void t_late(world *w, forgery *f) { (void)w; f->spec.upload_deadline_ms = WORLD_NOW - HANSE_SECAGG_SKEW_MS - 1; }
 
 static const struct { const char *name; void (*trick)(world *w, forgery *f); hanse_secagg_reason want; } tricks[] = {
     {"swapped key", t_swap_pk, HANSE_SECAGG_SIG},
