@@ -427,6 +427,8 @@ static hanse_rc do_save_result(hanse_agent *agent, const hanse_site_event *event
 
 hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err)
 {
+    hanse_rc rc;
+
     agent->final.active = false;
     (void)keep_models(agent);
     hanse_agent_models_sync(agent);
@@ -434,7 +436,11 @@ hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err)
     hanse_node_worker_forget(agent->worker);
     hanse_agent_masks_free(agent);
     agent->reconnect = agent->others;
-    return hanse_site_store_work_delete(agent->store, agent->site.run.offer.run, err);
+    rc = hanse_site_store_work_delete(agent->store, agent->site.run.offer.run, err);
+    if (rc != HANSE_OK)
+        return rc;
+    agent->site.run.stage = HANSE_STAGE_NONE; /* now nothing is left to do for it, whenever this process ends */
+    return hanse_site_store_run_save(agent->store, &agent->site.run, err);
 }
 
 hanse_rc hanse_agent_final_next(hanse_agent *agent, hanse_err *err)

@@ -94,7 +94,7 @@ static hanse_rc on_offer(hanse_agent *agent, const hanse_msg_offer *message, han
     rc = keep_offer(agent, &offer, message, now_ms, err);
     if (rc != HANSE_OK || agent->options.look)
         goto done;
-    if (in_run(agent) && memcmp(offer.offer.run, agent->site.run.offer.run, 16) != 0) {
+    if ((in_run(agent) || agent->final.active) && memcmp(offer.offer.run, agent->site.run.offer.run, 16) != 0) {
         agent->others = true; /* its turn comes: everything is offered afresh then */
         goto done;
     }

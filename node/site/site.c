@@ -87,9 +87,15 @@ static void close_slot(hanse_site *site, hanse_site_actions *actions)
 static hanse_rc on_offer(hanse_site *site, const hanse_site_event *event, hanse_site_actions *actions)
 {
     if (!in_run(site)) {
-        if (event->run->run_state != HANSE_RUN_GOES_ON)
-            return HANSE_OK; /* we know its end */
+        if (event->run->run_state != HANSE_RUN_GOES_ON && event->run->stage == HANSE_STAGE_NONE)
+            return HANSE_OK; /* we know its end, and everything is put away */
         site->run = *event->run;
+        if (site->run.run_state != HANSE_RUN_GOES_ON) { /* the process ended in between */
+            site->state = HANSE_SITE_DONE;
+            act(actions, HANSE_SITE_DO_ANSWER);
+            act(actions, HANSE_SITE_DO_FINISH);
+            return HANSE_OK;
+        }
         site->state = HANSE_SITE_OFFERED;
         act(actions, HANSE_SITE_DO_JUDGE);
     } else if (same(&site->run.offer, &event->run->offer, sizeof site->run.offer)) {

@@ -25,7 +25,7 @@ typedef enum hanse_site_state {
 
 /* How far the work for the last slot came, as the store says. */
 typedef enum hanse_site_stage {
-    HANSE_STAGE_NONE,
+    HANSE_STAGE_NONE,     /* no spec yet; or the run is over and its work is put away */
     HANSE_STAGE_SPEC,     /* spec taken */
     HANSE_STAGE_TRAINED,  /* contribution durable, header signed */
     HANSE_STAGE_RECEIVED, /* receipt durable */

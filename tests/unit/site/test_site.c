@@ -216,6 +216,29 @@ static void test_restart_goes_on_where_the_store_says(void **state)
     }
 }
 
+/* The process ended between the last result and putting its work away: the next one does that, and the one after nothing. */
+static void test_restart_after_the_end(void **state)
+{
+    world w;
+    (void)state;
+    world_make(&w);
+    w.run.stage = HANSE_STAGE_CLOSED;
+    w.run.run_state = HANSE_RUN_DONE;
+    must(&w, HANSE_SITE_EV_CONNECTED);
+    must(&w, HANSE_SITE_EV_OFFER);
+    assert_int_equal(w.site.state, HANSE_SITE_DONE);
+    assert_int_equal(w.actions.count, 2); /* accepted, for its models are fetched */
+    assert_int_equal(w.actions.items[0].kind, HANSE_SITE_DO_ANSWER);
+    assert_int_equal(w.actions.items[1].kind, HANSE_SITE_DO_FINISH);
+
+    world_make(&w);
+    w.run.run_state = HANSE_RUN_DONE;
+    must(&w, HANSE_SITE_EV_CONNECTED);
+    must(&w, HANSE_SITE_EV_OFFER);
+    assert_int_equal(w.site.state, HANSE_SITE_IDLE);
+    assert_int_equal(w.actions.count, 0);
+}
+
 static void test_failures_and_ends(void **state)
 {
     world w;
@@ -270,6 +293,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_state_and_event), cmocka_unit_test(test_refused_specs), cmocka_unit_test(test_skew_is_tolerated),
         cmocka_unit_test(test_reconnect_while_training), cmocka_unit_test(test_restart_goes_on_where_the_store_says),
-        cmocka_unit_test(test_failures_and_ends)};
+        cmocka_unit_test(test_restart_after_the_end), cmocka_unit_test(test_failures_and_ends)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
