@@ -196,8 +196,7 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     return rc == HANSE_OK && run->masks != NULL ? hanse_masks_resume(run, err) : rc;
 }
 
-/* Uploads of this run's earlier rounds that a crash left behind. */
-static void sweep_spool(const hanse_live_run *run)
+void hanse_live_run_sweep(const hanse_live_run *run)
 {
     char hex[33], keep[64];
     const struct dirent *entry;
@@ -270,7 +269,7 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         hanse_live_run_free(run);
         return rc;
     }
-    sweep_spool(run);
+    hanse_live_run_sweep(run);
     *out = run;
     return HANSE_OK;
 }

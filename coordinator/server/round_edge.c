@@ -497,6 +497,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     if (run->masks != NULL)
         hanse_masks_close(run, row.state == HANSE_STORE_ROUND_PUBLISHED);
     clear_members(run);
+    hanse_live_run_sweep(run); /* begun before a restart, and not gone on with */
     hanse_round_clear(&run->round);
     hanse_store_round_clear(&row);
     run->current = (hanse_store_round){0};

@@ -223,6 +223,8 @@ HANSE_MUST_CHECK hanse_rc hanse_live_run_round_init(hanse_live_run *run, uint64_
 /* The run is over: nothing sealed for it will be opened again. */
 void hanse_live_run_forget_key(hanse_live_run *run);
 void hanse_live_run_free(hanse_live_run *run);
+/* Delete this run's uploads but those of its open round: a crash leaves some that nobody comes back for. */
+void hanse_live_run_sweep(const hanse_live_run *run);
 hanse_live_run *hanse_live_run_find(hanse_server *server, const uint8_t run_id[16]);
 /* The site's place in the roster; false when it is not in it. */
 bool hanse_live_run_member(const hanse_live_run *run, const uint8_t site_id[32], size_t *member);
