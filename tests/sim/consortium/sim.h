@@ -83,9 +83,9 @@ typedef struct sim_site {
     void *(*thread_main)(void *);
     void *thread_argument;
     uint64_t accepts_us; /* when its operator accepts the run */
-    uint64_t began_us, next_contact_us; /* of its process; cron */
+    uint64_t next_contact_us; /* cron */
     bool wants_retry;    /* it told its operator that only `accept retry` helps */
-    bool heard_end;      /* cron: it had a whole contact after the run was over */
+    bool heard_end;      /* cron: that the run is over */
 } sim_site;
 
 typedef struct sim_event {
@@ -131,7 +131,7 @@ typedef struct sim_world {
     hanse_buf roster_bytes;
     int member_of[SIM_SITES_MAX + 1]; /* site -> place in the roster */
     int site_of[SIM_SITES_MAX];       /* and back */
-    struct { unsigned kills, stops, resets, partitions, jumps, disk, delays, duplicates, exits; } faults;
+    struct { unsigned kills, stops, resets, partitions, jumps, disk, delays, duplicates, exits, retries; } faults;
 } sim_world;
 
 extern sim_world sim;
@@ -155,6 +155,7 @@ void sim_conn_send(sim_conn *conn, bool up, hanse_bytes bytes, bool last);
 void sim_conn_end(sim_conn *conn, bool up); /* behind what is on its way */
 void sim_conn_reset(sim_conn *conn);        /* what is on its way is lost, each end hears of it sooner or later */
 void sim_cut_off(int site, uint64_t until_us);
+void sim_silence(int proc); /* its machine loses power: its peers hear nothing, for a minute or more */
 sim_piece *sim_pipe_take(sim_pipe *pipe);   /* its first piece, to be freed */
 
 /* ---- sim_link.c, sim_edge.c: what the network hands on ---- */
@@ -180,6 +181,7 @@ void sim_home_drop(void);
 void sim_home_template(size_t sites_count);       /* enrol so many sites, unless that was done */
 void sim_home_copy(void);                         /* the world's own directories, its plan submitted */
 void sim_home_accept(int site);                   /* play its operator */
+void sim_home_retry(int site);                    /* `accept retry` */
 void sim_home_clear(void);
 
 /* ---- sim_fault.c ---- */
@@ -190,6 +192,7 @@ void sim_faults_begin(void);
 void sim_watch_sent(int site, hanse_bytes message);  /* has left the site */
 void sim_watch_told(int site, hanse_bytes message);  /* has left the coordinator */
 void sim_watch_log(const char *line);                /* of the process that runs */
+bool sim_watch_put_away(const hanse_agent *agent);   /* the site knows that the run is over, and has nothing left to do for it */
 bool sim_watch_done(void);                           /* the run is over for everybody */
 void sim_watch_end(void);                            /* what must be so when it is */
 

@@ -323,6 +323,18 @@ void sim_home_accept(int site)
     sim.current = before;
 }
 
+void sim_home_retry(int site)
+{
+    hanse_site_store *store = NULL;
+    hanse_err err = {0};
+    int before = sim_enter(SIM_NOBODY);
+
+    sim_must(hanse_site_store_open(&store, sim.procs[site].dir, &err), &err, "state.db");
+    sim_must(hanse_site_store_ask(store, HANSE_SITE_ASK_RETRY, sim.run_id, &err), &err, "accept retry");
+    hanse_site_store_close(store);
+    sim.current = before;
+}
+
 void sim_home_clear(void)
 {
     drop_tree(sim.home);

@@ -27,13 +27,11 @@ sim_piece *sim_pipe_take(sim_pipe *pipe)
 static void arrive(sim_conn *conn, bool up)
 {
     sim_pipe *pipe = up ? &conn->up : &conn->down;
-    const uint64_t back_us = sim.sites[conn->site].cut_off_until_us;
     sim_piece *piece = pipe->head;
 
     if (piece == NULL || piece->at_us > sim.now_us)
         return; /* it was lost on the way */
     piece = sim_pipe_take(pipe);
-    (void)back_us;
     if (!up && conn->link != NULL) {
         sim_link_arrive(conn->link, piece);
         return;
@@ -199,4 +197,14 @@ void sim_cut_off(int site, uint64_t until_us)
     for (sim_conn *conn = sim.conns; conn != NULL; conn = conn->next)
         if (conn->site == site && (conn->link != NULL || conn->edge_open))
             sim_plan(sim.now_us + SILENCE_US + sim_below(&sim.chance, 20 * SIM_S), fire_given_up, SIM_NOBODY, conn);
+}
+
+void sim_silence(int proc)
+{
+    for (sim_conn *conn = sim.conns; conn != NULL; conn = conn->next) {
+        if (conn->edge_open && (proc == SIM_COORDINATOR || conn->site == proc))
+            break_off(conn, true, sim.now_us + SILENCE_US + sim_below(&sim.chance, 20 * SIM_S));
+        if (conn->link != NULL && (proc == SIM_COORDINATOR || conn->site == proc))
+            break_off(conn, false, sim.now_us + SILENCE_US + sim_below(&sim.chance, 20 * SIM_S));
+    }
 }

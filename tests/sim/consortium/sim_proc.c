@@ -53,18 +53,6 @@ static void close_site(int proc)
     hanse_node_config_clear(&site->config);
 }
 
-/* Its machine lost power: nobody tells its peers. */
-static void silence(int proc)
-{
-    for (sim_conn *conn = sim.conns; conn != NULL; conn = conn->next) {
-        if (proc == SIM_COORDINATOR && conn->edge_open)
-            conn->down.ended = true;
-        if (proc == conn->site && conn->link != NULL)
-            conn->up.ended = true;
-    }
-    (void)proc;
-}
-
 void sim_stop(int proc, bool killed, uint64_t down_us)
 {
     sim_proc *self = &sim.procs[proc];
@@ -74,7 +62,6 @@ void sim_stop(int proc, bool killed, uint64_t down_us)
         return;
     sim_trace("%s process=%s", killed ? "killed" : "stopped", self->name);
     self->killed = killed;
-    (void)silence;
     before = sim_enter(proc);
     if (proc == SIM_COORDINATOR)
         close_coordinator(killed);
@@ -106,8 +93,6 @@ static hanse_rc start_site(int proc, hanse_err *err)
     sim_site *site = &sim.sites[proc];
     const hanse_agent_options options = {.once = sim.setup.cron};
     hanse_rc rc = hanse_node_config_load(&site->config, sim.procs[proc].dir, err);
-
-    site->began_us = sim.now_us;
     if (rc == HANSE_OK)
         rc = hanse_agent_open(&site->agent, sim.procs[proc].dir, &site->config, &options, err);
     if (rc != HANSE_OK)
@@ -186,7 +171,7 @@ static void site_ended(int proc)
     uint64_t down_us = RESTART_US;
 
     if (sim.setup.cron) {
-        site->heard_end |= sim.over_us > 0 && site->began_us > sim.over_us;
+        site->heard_end |= sim_watch_put_away(site->agent);
         while (site->next_contact_us <= sim.now_us)
             site->next_contact_us += sim.setup.period_ms * 1000;
         down_us = site->next_contact_us - sim.now_us;

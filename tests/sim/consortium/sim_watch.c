@@ -119,8 +119,12 @@ static void on_upload(int site, hanse_bytes object, bool masked)
         sim_must(hanse_upload_decode(&sealed, object, &err), &err, "UPLOAD");
     slot = uploading[site] = masked ? header.slot : sealed.slot;
     part = &watch_slot_of(slot)->parts[site];
-    once(&part->header, object, "uploads", site, slot);
     hash_of(part->header_hash, object);
+    if (!masked && part->header.there && memcmp(part->header.hash, part->header_hash, 32) != 0) {
+        memset(part->chunks, 0, sizeof part->chunks); /* made anew, under a key of its own: it was rejected before */
+        part->header.there = false;
+    }
+    once(&part->header, object, "uploads", site, slot);
     sim_sum_header(site, slot);
 }
 
@@ -143,15 +147,6 @@ static void on_cutsig(int site, const hanse_msg_cutsig *message)
     once(&slot->parts[site].cutsig, message->object, "cut signatures", site, message->slot);
 }
 
-static void on_decline(int site, const hanse_msg_refusal *message)
-{
-    char reason[HANSE_REASON_MAX + 1];
-
-    hanse_text_copy(reason, sizeof reason, message->reason);
-    if (strstr(reason, "accept retry") != NULL)
-        sim.sites[site].wants_retry = true;
-}
-
 void sim_watch_sent(int site, hanse_bytes bytes)
 {
     hanse_message message;
@@ -167,7 +162,6 @@ void sim_watch_sent(int site, hanse_bytes bytes)
     case HANSE_CUTSIG:        on_cutsig(site, &message.cutsig); break;
     case HANSE_SHARES:        on_shares(site, message.shares.slot); break;
     case HANSE_DEAD:          on_dead(site, message.dead.object); break;
-    case HANSE_DECLINE:       on_decline(site, &message.decline); break;
     default: break;
     }
 }
@@ -311,9 +305,19 @@ void sim_watch_log(const char *line)
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strstr(line, never[i]) != NULL)
             sim_wrong("%s logs%s", sim_name(sim.current), never[i]);
+    if (sim.current > SIM_COORDINATOR && strstr(line, "accept retry") != NULL)
+        sim.sites[sim.current].wants_retry = true; /* its operator reads that */
 }
 
 /* ---- the end ---- */
+
+bool sim_watch_put_away(const hanse_agent *agent)
+{
+    hanse_site_run run;
+
+    return agent->welcomed && hanse_site_store_run_load(agent->store, sim.run_id, &run, NULL) == HANSE_OK &&
+           run.run_state != HANSE_RUN_GOES_ON && run.stage == HANSE_STAGE_NONE;
+}
 
 bool sim_watch_done(void)
 {
@@ -325,9 +329,9 @@ bool sim_watch_done(void)
 
         for (size_t i = 0; i < WATCH_SLOTS_MAX && !took_part; i++)
             took_part = slots[i] != NULL && slots[i]->parts[site].receipt;
-        if (sim.setup.cron ? self->heard_end : !took_part)
+        if (!took_part || self->heard_end)
             continue;
-        if (!sim.procs[site].up || self->agent->site.state != HANSE_SITE_DONE || self->agent->final.active)
+        if (!sim.procs[site].up || !sim_watch_put_away(self->agent))
             return false;
     }
     return true;

@@ -41,7 +41,7 @@ static void run_seed(uint64_t seed)
     sim_home_copy();
     hanse_log_level_set(HANSE_LOG_INFO);
     sim_faults_begin();
-    until_us = sim.setup.calm_us > sim.now_us ? sim.setup.calm_us + liveness_us() : sim.now_us + liveness_us();
+    until_us = sim.setup.calm_us + liveness_us();
     while (!sim_watch_done()) {
         if (!sim_run_next(until_us))
             sim_wrong("the run does not end");
@@ -56,15 +56,20 @@ static void run_seed(uint64_t seed)
         sim_stop(proc, false, SIM_NEVER);
     sim_watch_end();
     if (sim.verbose)
-        printf("seed %" PRIu64 ": good, %zu sites, %s, %.0f s, %" PRIu64 " events, trace %016" PRIx64 "\n", seed, sim.setup.sites_count,
-               sim.setup.cron ? "cron" : sim.setup.masked ? "online" : "sealed", (double)sim.now_us / 1e6 - 86400, sim.events_count, sim.trace);
+        printf("seed %" PRIu64 ": good, %zu sites, %s, %.0f s, calm after %.0f s, %" PRIu64 " events, trace %016" PRIx64 "\n"
+               "  kills %u, stops %u, resets %u, cuts %u, clocks %u, disk %u, delays %u, twice %u, ends %u, retries %u\n", seed, sim.setup.sites_count,
+               sim.setup.cron ? "cron" : sim.setup.masked ? "online" : "sealed", (double)sim.now_us / 1e6 - 86400,
+               (double)sim.setup.calm_us / 1e6 - 86400, sim.events_count, sim.trace, sim.faults.kills, sim.faults.stops, sim.faults.resets,
+               sim.faults.partitions, sim.faults.jumps, sim.faults.disk, sim.faults.delays, sim.faults.duplicates, sim.faults.exits,
+               sim.faults.retries);
     sim_home_clear();
 }
 
 /* The setup is drawn twice: here for the template that the seed needs, in its own process for good. */
 static void draw(uint64_t seed)
 {
-    sim.chance.state = seed * 0x9e3779b97f4a7c15u + 1;
+    sim.chance.state = seed;
+    sim.chance.state = sim_draw(&sim.chance); /* neighbours must not share their numbers */
     sim_setup_draw();
 }
 
