@@ -7,10 +7,10 @@
 
 #define SUPERCHUNK_BITS 32 /* bytes of stream under one key: the distance from random stays below 2^-73 */
 
+#define PIECE ((size_t)1 << 17)   /* bytes of words that all masks go over before the next: they stay in the cache of a core */
+
 struct hanse_mask {
-    hanse_ctr ctr;
     uint8_t seed[HANSE_MASK_SEED_LEN];
-    uint32_t segment, superchunk; /* of the key in ctr; nothing yet while ctr.ctx is NULL */
     bool subtract;
 };
 
@@ -78,7 +78,6 @@ void hanse_mask_free(hanse_mask *mask)
 {
     if (mask == NULL)
         return;
-    hanse_ctr_clear(&mask->ctr);
     hanse_wipe(mask, sizeof *mask);
     hanse_free(mask);
 }
@@ -89,26 +88,17 @@ static void put_u32be(uint8_t *p, uint32_t v)
     memcpy(p, &v, sizeof v);
 }
 
-/* To byte `position` of the segment's stream, which may lie in another superchunk than before. */
-static hanse_rc seek(hanse_mask *mask, uint32_t segment, uint64_t position, hanse_err *err)
+/* The stream keys of all masks for one superchunk of a segment: keys [masks_count][32]. */
+static hanse_rc derive_keys(uint8_t (*keys)[32], hanse_mask *const *masks, size_t masks_count, uint32_t segment, uint32_t superchunk, hanse_err *err)
 {
-    uint32_t superchunk = (uint32_t)(position >> SUPERCHUNK_BITS);
-    uint8_t info[10 + 8] = "hanse1/prg", key[32];
+    uint8_t info[10 + 8] = "hanse1/prg";
     hanse_rc rc = HANSE_OK;
 
-    if (mask->ctr.ctx == NULL || mask->segment != segment || mask->superchunk != superchunk) {
-        put_u32be(info + 10, segment);
-        put_u32be(info + 14, superchunk);
-        rc = hanse_hkdf_expand(key, sizeof key, mask->seed, (hanse_bytes){info, sizeof info}, err);
-        if (rc == HANSE_OK)
-            rc = hanse_ctr_key(&mask->ctr, key, err);
-        if (rc != HANSE_OK)
-            hanse_ctr_clear(&mask->ctr);
-        hanse_wipe(key, sizeof key);
-        mask->segment = segment;
-        mask->superchunk = superchunk;
-    }
-    return rc == HANSE_OK ? hanse_ctr_seek(&mask->ctr, position & (((uint64_t)1 << SUPERCHUNK_BITS) - 1), err) : rc;
+    put_u32be(info + 10, segment);
+    put_u32be(info + 14, superchunk);
+    for (size_t m = 0; m < masks_count && rc == HANSE_OK; m++)
+        rc = hanse_hkdf_expand(keys[m], 32, masks[m]->seed, (hanse_bytes){info, sizeof info}, err);
+    return rc;
 }
 
 typedef union block {
@@ -137,40 +127,61 @@ static void fold_u64(uint64_t *words, const block *stream, size_t count, bool su
             words[k] += le64toh(stream->u64[k]);
 }
 
-/* lane: 4 or 8 bytes. Positions in bytes of the segment's stream; blocks never cross a superchunk. */
+/* One mask over `len` bytes of words; `position`: of the first in the superchunk. */
+static hanse_rc apply_one(hanse_ctr *ctr, const uint8_t key[32], bool subtract, uint64_t position, uint8_t *words, size_t len, size_t lane, hanse_err *err)
+{
+    hanse_rc rc = hanse_ctr_key(ctr, key, err);
+    block stream;
+
+    if (rc == HANSE_OK && position != 0)
+        rc = hanse_ctr_seek(ctr, position, err);
+    for (size_t at = 0; at < len && rc == HANSE_OK; at += sizeof stream) {
+        size_t part = len - at < sizeof stream ? len - at : sizeof stream;
+
+        rc = hanse_ctr_next(ctr, stream.bytes, part, err);
+        if (rc == HANSE_OK && lane == 4)
+            fold_u32((uint32_t *)(void *)(words + at), &stream, part / 4, subtract);
+        else if (rc == HANSE_OK)
+            fold_u64((uint64_t *)(void *)(words + at), &stream, part / 8, subtract);
+    }
+    hanse_wipe(&stream, sizeof stream);
+    return rc;
+}
+
+/* lane: 4 or 8 bytes. Positions in bytes of the segment's stream; pieces never cross a superchunk. */
 static hanse_rc apply(hanse_mask *const *masks, size_t masks_count, uint32_t segment, uint64_t first, void *words,
                       size_t count, size_t lane, hanse_err *err)
 {
     const uint64_t superchunk = (uint64_t)1 << SUPERCHUNK_BITS;
     uint64_t at = first * lane, end;
-    bool jump = true; /* a cipher that stands where the next block begins need not be sent there */
+    uint8_t (*keys)[32];
+    hanse_ctr ctr = HANSE_CTR_EMPTY;
+    bool jump = true; /* into another superchunk: other keys */
     hanse_rc rc = HANSE_OK;
-    block stream;
 
     if (first >= HANSE_MASK_WORDS_MAX || count > HANSE_MASK_WORDS_MAX - first)
         return HANSE_FAIL(err, HANSE_E_USAGE, "mask: words beyond 2^48");
+    if (masks_count == 0 || count == 0)
+        return HANSE_OK;
+    keys = hanse_calloc(masks_count, sizeof *keys);
+    if (keys == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the keys of %zu masks", masks_count);
     end = at + count * lane;
     for (uint8_t *to = words; at < end && rc == HANSE_OK;) {
         uint64_t left = end - at, room = superchunk - at % superchunk;
-        size_t len = left < sizeof stream ? (size_t)left : sizeof stream;
+        size_t len = left < PIECE ? (size_t)left : PIECE;
         len = room < len ? (size_t)room : len;
-        for (size_t m = 0; m < masks_count && rc == HANSE_OK; m++) {
-            if (jump)
-                rc = seek(masks[m], segment, at, err);
-            if (rc == HANSE_OK)
-                rc = hanse_ctr_next(&masks[m]->ctr, stream.bytes, len, err);
-            if (rc != HANSE_OK)
-                break;
-            if (lane == 4)
-                fold_u32((uint32_t *)(void *)to, &stream, len / 4, masks[m]->subtract);
-            else
-                fold_u64((uint64_t *)(void *)to, &stream, len / 8, masks[m]->subtract);
-        }
+        if (jump)
+            rc = derive_keys(keys, masks, masks_count, segment, (uint32_t)(at >> SUPERCHUNK_BITS), err);
+        for (size_t m = 0; m < masks_count && rc == HANSE_OK; m++)
+            rc = apply_one(&ctr, keys[m], masks[m]->subtract, at % superchunk, to, len, lane, err);
         at += len;
         to += len;
         jump = at % superchunk == 0;
     }
-    hanse_wipe(&stream, sizeof stream);
+    hanse_ctr_clear(&ctr);
+    hanse_wipe(keys, masks_count * sizeof *keys);
+    hanse_free(keys);
     return rc;
 }
 

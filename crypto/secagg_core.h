@@ -37,6 +37,8 @@ typedef struct secagg_view {
     uint8_t *has;                 /* [n] has a ticket in this round */
     hanse_secagg_ticket *tickets; /* [n] */
     uint8_t (*hashes)[32];        /* [n] of the tickets' bytes */
+    bool cut_checked;             /* the cut of that hash was found good, with the headers it names */
+    uint8_t cut_hash[32];
 } secagg_view;
 
 /* One ticket for (run, slot), signed by member `idx` of the roster, not expired. */
@@ -54,9 +56,9 @@ hanse_rc secagg_cohort_check(const secagg_view *view, const hanse_secagg_roster 
 /* Sparse graphs: may this member give shares for the cut? It must be in S, and enough of its neighbours with it, so that all
  * honest survivors hang together. Always in the complete graph. Errors: E_COHORT. */
 hanse_rc secagg_neighbours_check(const secagg_view *view, uint32_t self, const uint8_t *in, hanse_err *err);
-/* A coordinator's cut with the upload headers of S ([n], empty outside S). */
-hanse_rc secagg_cut_check(hanse_secagg_cut *out, uint8_t cut_hash[32], const secagg_view *view,
-                          const hanse_secagg_roster *roster, hanse_signed cut, const hanse_signed *uploads, hanse_err *err);
+/* A coordinator's cut, its signature verified, with the upload headers of S ([n], empty outside S). */
+hanse_rc secagg_cut_check(const hanse_secagg_cut *cut, uint8_t cut_hash[32], secagg_view *view, const hanse_secagg_roster *roster,
+                          hanse_bytes bytes, const hanse_signed *uploads, hanse_err *err);
 /* One member's signature of that cut; *idx its place. */
 hanse_rc secagg_cutsig_check(uint32_t *idx, const secagg_view *view, const hanse_secagg_roster *roster,
                              const uint8_t cut_hash[32], hanse_signed cutsig, hanse_err *err);
@@ -71,16 +73,17 @@ hanse_rc secagg_sign(const hanse_key *key, const char *label, const hanse_buf *b
 
 /* --- masks (secagg_mask.c) --- */
 
-/* A set of mask streams over the words of one spec; belongs to one thread at a time. */
+/* A set of mask streams over the words of one spec; once it is filled, any number of threads may apply it. */
 typedef struct secagg_streams {
-    hanse_mask **masks;
-    size_t count, room;
+    hanse_mask **masks; /* [count] */
+    size_t count;
 } secagg_streams;
 
-hanse_rc secagg_streams_add(secagg_streams *streams, const uint8_t seed[32], bool subtract, hanse_err *err);
+hanse_rc secagg_streams_reserve(secagg_streams *streams, size_t count, hanse_err *err); /* of NULLs, to be filled in */
+/* The mask of its own that member `of` adds; `subtract`: to take it away again. */
+hanse_rc secagg_self_mask(hanse_mask **out, const secagg_view *view, uint32_t of, const uint8_t b[32], bool subtract, hanse_err *err);
 /* The pair mask that member `from` (secret of its pk) shares with `with`, as `from` applies it. */
-hanse_rc secagg_streams_add_pair(secagg_streams *streams, const secagg_view *view, uint32_t from, const uint8_t secret[32],
-                                 uint32_t with, hanse_err *err);
+hanse_rc secagg_pair_mask(hanse_mask **out, const secagg_view *view, uint32_t from, const uint8_t secret[32], uint32_t with, hanse_err *err);
 /* words: u32 when the segment has at most 32 bits, else u64. */
 hanse_rc secagg_streams_apply(const secagg_streams *streams, const hanse_secagg_spec *spec, hanse_secagg_chunk chunk,
                               void *words, hanse_err *err);

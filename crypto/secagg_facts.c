@@ -98,10 +98,11 @@ site_round *facts_round(hanse_secagg_site *site, uint64_t slot)
     return (site_round *)facts_round_read(site, slot);
 }
 
-static void clear_round(site_round *round)
+void site_round_clear(site_round *round)
 {
     secagg_view_clear(&round->view);
     hanse_buf_clear(&round->shares);
+    secagg_streams_clear(&round->masks);
 }
 
 void facts_keep_round(hanse_secagg_site *site, site_round *fresh)
@@ -114,16 +115,16 @@ void facts_keep_round(hanse_secagg_site *site, site_round *fresh)
         place = (size_t)(same_slot - site->rounds);
     else if (site->rounds[place].view.n > 0 && site->rounds[place].view.spec.slot == taken)
         place--;
-    clear_round(&site->rounds[place]);
+    site_round_clear(&site->rounds[place]);
     memmove(&site->rounds[1], &site->rounds[0], place * sizeof site->rounds[0]);
     site->rounds[0] = *fresh;
-    *fresh = (site_round){.view = {.n = 0}, .shares = HANSE_BUF_EMPTY};
+    *fresh = (site_round){.view = {.n = 0}};
 }
 
 void facts_forget_rounds(hanse_secagg_site *site)
 {
     for (size_t i = 0; i < SITE_ROUNDS; i++)
-        clear_round(&site->rounds[i]);
+        site_round_clear(&site->rounds[i]);
 }
 
 /* --- actions --- */

@@ -52,6 +52,7 @@ typedef struct foreign_attempt {
 typedef struct site_round {
     secagg_view view; /* n = 0: none */
     hanse_buf shares; /* [n][HANSE_SECAGG_CT_LEN] */
+    secagg_streams masks; /* of the own part in it, until a masker takes them */
 } site_round;
 
 #define SITE_ROUNDS 4 /* the current one, and those whose answers are still owed */
@@ -77,6 +78,7 @@ const site_round *facts_round_read(const hanse_secagg_site *site, uint64_t slot)
  * verified longest ago goes, but never that of the last upload: an old spec, shown to a holder, costs nobody a round. */
 void facts_keep_round(hanse_secagg_site *site, site_round *fresh);
 void facts_forget_rounds(hanse_secagg_site *site);
+void site_round_clear(site_round *round);
 
 slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot);                             /* NULL: none */
 hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err); /* made when missing */

@@ -56,7 +56,7 @@ static hanse_rc check_certificate(const hanse_secagg_site *site, const site_roun
 
     if (seen == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u signatures", site->n);
-    for (size_t i = 0; rc == HANSE_OK && i < event->signatures_count; i++) {
+    for (size_t i = 0; rc == HANSE_OK && i < event->signatures_count && distinct < site->config->params.t; i++) {
         rc = secagg_cutsig_check(&idx, &round->view, site->config->roster, cut_hash, event->signatures[i], err);
         if (rc == HANSE_OK && !seen[idx]) {
             seen[idx] = 1;
@@ -225,7 +225,7 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
 {
     hanse_secagg_cut cut = {.n = 0};
     uint8_t cut_hash[32];
-    const site_round *round;
+    site_round *round;
     slot_fact *fact;
     hanse_rc rc = hanse_secagg_verify(site->config->roster, HANSE_SECAGG_COORDINATOR, HANSE_SECAGG_CUT_LABEL, event->object, err);
 
@@ -240,9 +240,8 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
         rc = HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)cut.slot);
     else
         rc = check_first(site, fact, event, actions, err);
-    hanse_secagg_cut_clear(&cut);
     if (rc == HANSE_OK)
-        rc = secagg_cut_check(&cut, cut_hash, &round->view, site->config->roster, event->object, event->uploads, err);
+        rc = secagg_cut_check(&cut, cut_hash, &round->view, site->config->roster, event->object.bytes, event->uploads, err);
     if (rc == HANSE_OK)
         rc = check_own_upload(site, fact, &cut, event, err);
     if (rc == HANSE_OK && event->signatures_count > 0)

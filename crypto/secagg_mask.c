@@ -1,27 +1,27 @@
 /* The mask streams of an upload, and those left over in a sum. */
 #include "crypto/secagg_core.h"
 
-hanse_rc secagg_streams_add(secagg_streams *streams, const uint8_t seed[32], bool subtract, hanse_err *err)
+hanse_rc secagg_streams_reserve(secagg_streams *streams, size_t count, hanse_err *err)
 {
-    hanse_mask **masks;
-    hanse_rc rc;
+    streams->masks = hanse_calloc(count, sizeof(hanse_mask *));
+    if (streams->masks == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu masks", count);
+    streams->count = count;
+    return HANSE_OK;
+}
 
-    if (streams->count == streams->room) {
-        size_t room = streams->room == 0 ? 16 : 2 * streams->room;
+hanse_rc secagg_self_mask(hanse_mask **out, const secagg_view *view, uint32_t of, const uint8_t b[32], bool subtract, hanse_err *err)
+{
+    uint8_t seed[HANSE_MASK_SEED_LEN];
+    hanse_rc rc = hanse_mask_self_seed(seed, b, view->round_id, view->tickets[of].site_id, err);
 
-        masks = hanse_realloc(streams->masks, room, sizeof(hanse_mask *));
-        if (masks == NULL)
-            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu masks", room);
-        streams->masks = masks;
-        streams->room = room;
-    }
-    rc = hanse_mask_new(&streams->masks[streams->count], seed, subtract, err);
-    streams->count += rc == HANSE_OK;
+    if (rc == HANSE_OK)
+        rc = hanse_mask_new(out, seed, subtract, err);
+    hanse_wipe(seed, sizeof seed);
     return rc;
 }
 
-hanse_rc secagg_streams_add_pair(secagg_streams *streams, const secagg_view *view, uint32_t from, const uint8_t secret[32],
-                                 uint32_t with, hanse_err *err)
+hanse_rc secagg_pair_mask(hanse_mask **out, const secagg_view *view, uint32_t from, const uint8_t secret[32], uint32_t with, hanse_err *err)
 {
     const hanse_secagg_ticket *mine = &view->tickets[from], *theirs = &view->tickets[with];
     uint8_t seed[HANSE_MASK_SEED_LEN];
@@ -32,7 +32,7 @@ hanse_rc secagg_streams_add_pair(secagg_streams *streams, const secagg_view *vie
     if (rc == HANSE_E_AUTH)
         return HANSE_SECAGG_FAIL(err, LOWORDER, "ticket key of member %u is of low order", with);
     if (rc == HANSE_OK)
-        rc = secagg_streams_add(streams, seed, subtract, err);
+        rc = hanse_mask_new(out, seed, subtract, err);
     hanse_wipe(seed, sizeof seed);
     return rc;
 }
@@ -50,7 +50,7 @@ void secagg_streams_clear(secagg_streams *streams)
     for (size_t i = 0; i < streams->count; i++)
         hanse_mask_free(streams->masks[i]);
     hanse_free(streams->masks);
-    *streams = (secagg_streams){NULL, 0, 0};
+    *streams = (secagg_streams){NULL, 0};
 }
 
 /* Is the word at `place` of its segment a sanity word, and what must it be? */

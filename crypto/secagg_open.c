@@ -278,8 +278,13 @@ hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *bla
 
 /* --- masks --- */
 
-/* Stands by itself, as the masker does: workers unmask while the owner goes on with the round. */
+typedef struct leftover {
+    uint32_t of, with; /* equal: the own mask of a survivor */
+} leftover;
+
 struct hanse_secagg_unmasker {
+    const hanse_secagg_round *round;
+    leftover *leftovers; /* [streams.count] */
     secagg_streams streams;
     hanse_secagg_spec spec; /* its segments are a copy */
     uint32_t survivors;
@@ -287,51 +292,66 @@ struct hanse_secagg_unmasker {
 
 /* Of a survivor its own mask; of a member outside S, the pair mask that each survivor put in, which is the opposite of
  * what the member would have added: adding its side cancels it. */
-static hanse_rc leftovers(hanse_secagg_unmasker *to, const hanse_secagg_round *round, uint32_t i, hanse_err *err)
+static size_t list_leftovers(leftover *out, const hanse_secagg_round *round)
 {
-    const round_member *member = &round->members[i];
-    uint8_t seed[HANSE_MASK_SEED_LEN];
+    const uint8_t *in = round->cut.in;
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < round->n; i++) {
+        if (!round->view.has[i])
+            continue;
+        for (uint32_t j = 0; j < round->n; j++) {
+            if (in[i] ? j != i : !in[j] || !hanse_secagg_graph_pairs(&round->view.graph, i, j))
+                continue;
+            if (out != NULL)
+                out[count] = (leftover){i, j};
+            count++;
+        }
+    }
+    return count;
+}
+
+hanse_rc hanse_secagg_unmasker_derive(hanse_secagg_unmasker *unmasker, size_t first, size_t count, hanse_err *err)
+{
+    const hanse_secagg_round *round = unmasker->round;
     hanse_rc rc = HANSE_OK;
 
-    if (round->cut.in[i]) {
-        rc = hanse_mask_self_seed(seed, member->secret, round->view.round_id, round->view.tickets[i].site_id, err);
-        if (rc == HANSE_OK)
-            rc = secagg_streams_add(&to->streams, seed, true, err);
-        hanse_wipe(seed, sizeof seed);
-        to->survivors++;
-        return rc;
+    for (size_t k = first; rc == HANSE_OK && k < first + count; k++) {
+        const leftover *l = &unmasker->leftovers[k];
+        const uint8_t *secret = round->members[l->of].secret;
+
+        rc = l->of == l->with ? secagg_self_mask(&unmasker->streams.masks[k], &round->view, l->of, secret, true, err)
+                              : secagg_pair_mask(&unmasker->streams.masks[k], &round->view, l->of, secret, l->with, err);
     }
-    for (uint32_t j = 0; rc == HANSE_OK && j < round->n; j++)
-        if (round->cut.in[j] && hanse_secagg_graph_pairs(&round->view.graph, i, j))
-            rc = secagg_streams_add_pair(&to->streams, &round->view, i, member->secret, j, err);
     return rc;
 }
 
 hanse_rc hanse_secagg_unmasker_new(hanse_secagg_unmasker **out, const hanse_secagg_round *round, hanse_err *err)
 {
     hanse_secagg_unmasker *unmasker;
-    hanse_rc rc = HANSE_OK;
+    size_t count;
 
     if (!round->opened)
         return HANSE_FAIL(err, HANSE_E_USAGE, "the secrets are not open yet");
     unmasker = hanse_calloc(1, sizeof *unmasker);
     if (unmasker == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
+    count = list_leftovers(NULL, round);
+    unmasker->round = round;
     unmasker->spec = round->view.spec;
     unmasker->spec.segments = hanse_calloc(unmasker->spec.segments_count, sizeof *unmasker->spec.segments);
-    if (unmasker->spec.segments == NULL) {
-        hanse_free(unmasker);
-        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
+    unmasker->leftovers = hanse_calloc(count, sizeof *unmasker->leftovers);
+    if (unmasker->spec.segments == NULL || unmasker->leftovers == NULL
+        || secagg_streams_reserve(&unmasker->streams, count, err) != HANSE_OK) {
+        hanse_secagg_unmasker_free(unmasker);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu masks", count);
     }
     memcpy(unmasker->spec.segments, round->view.spec.segments, unmasker->spec.segments_count * sizeof *unmasker->spec.segments);
-    for (uint32_t i = 0; rc == HANSE_OK && i < round->n; i++)
-        if (round->view.has[i])
-            rc = leftovers(unmasker, round, i, err);
-    if (rc == HANSE_OK)
-        *out = unmasker;
-    else
-        hanse_secagg_unmasker_free(unmasker);
-    return rc;
+    (void)list_leftovers(unmasker->leftovers, round);
+    for (uint32_t i = 0; i < round->n; i++)
+        unmasker->survivors += round->cut.in[i] != 0;
+    *out = unmasker;
+    return HANSE_OK;
 }
 
 size_t hanse_secagg_unmasker_streams(const hanse_secagg_unmasker *unmasker)
@@ -339,7 +359,7 @@ size_t hanse_secagg_unmasker_streams(const hanse_secagg_unmasker *unmasker)
     return unmasker->streams.count;
 }
 
-hanse_rc hanse_secagg_unmasker_apply(hanse_secagg_unmasker *unmasker, hanse_secagg_chunk chunk, void *words, hanse_err *err)
+hanse_rc hanse_secagg_unmasker_apply(const hanse_secagg_unmasker *unmasker, hanse_secagg_chunk chunk, void *words, hanse_err *err)
 {
     const hanse_secagg_spec *spec = &unmasker->spec;
     hanse_rc rc = secagg_streams_apply(&unmasker->streams, spec, chunk, words, err);
@@ -353,5 +373,6 @@ void hanse_secagg_unmasker_free(hanse_secagg_unmasker *unmasker)
         return;
     secagg_streams_clear(&unmasker->streams);
     hanse_secagg_spec_clear(&unmasker->spec);
+    hanse_free(unmasker->leftovers);
     hanse_free(unmasker);
 }

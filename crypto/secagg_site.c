@@ -326,24 +326,33 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
     return HANSE_OK;
 }
 
-/* All pairs once: a key of low order must show before anything is bound. */
+static bool has_mask(const secagg_view *view, uint32_t self, uint32_t i)
+{
+    return view->has[i] && (i == self || hanse_secagg_graph_pairs(&view->graph, self, i));
+}
+
+/* A key of low order must show before anything is bound. */
 static hanse_rc own_streams(secagg_streams *out, const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact,
                             hanse_err *err)
 {
     uint32_t self = site->config->self;
+    size_t count = 0;
     secagg_secrets secrets;
-    uint8_t seed[HANSE_MASK_SEED_LEN];
     hanse_rc rc = secagg_secrets_from(&secrets, fact->seed, err);
 
+    for (uint32_t i = 0; i < view->n; i++)
+        count += has_mask(view, self, i);
     if (rc == HANSE_OK)
-        rc = hanse_mask_self_seed(seed, secrets.b, view->round_id, view->tickets[self].site_id, err);
-    if (rc == HANSE_OK)
-        rc = secagg_streams_add(out, seed, false, err);
-    for (uint32_t i = 0; rc == HANSE_OK && i < view->n; i++)
-        if (view->has[i] && hanse_secagg_graph_pairs(&view->graph, self, i))
-            rc = secagg_streams_add_pair(out, view, self, secrets.sk, i, err);
+        rc = secagg_streams_reserve(out, count, err);
+    count = 0;
+    for (uint32_t i = 0; rc == HANSE_OK && i < view->n; i++) {
+        if (!has_mask(view, self, i))
+            continue;
+        rc = i == self ? secagg_self_mask(&out->masks[count], view, self, secrets.b, false, err)
+                       : secagg_pair_mask(&out->masks[count], view, self, secrets.sk, i, err);
+        count++;
+    }
     hanse_wipe(&secrets, sizeof secrets);
-    hanse_wipe(seed, sizeof seed);
     return rc;
 }
 
@@ -401,9 +410,8 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
 
 static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
-    site_round fresh = {.view = {.n = 0}, .shares = HANSE_BUF_EMPTY};
+    site_round fresh = {.view = {.n = 0}};
     secagg_view *view = &fresh.view;
-    secagg_streams streams = {NULL, 0, 0};
     bool again = false, reseed = false;
     const slot_fact *fact;
     hanse_rc rc = secagg_view_open(view, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err);
@@ -417,17 +425,15 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
         if (rc == HANSE_OK)
             rc = check_attempt(site, view, &again, &reseed, err);
         if (rc == HANSE_OK)
-            rc = own_streams(&streams, site, view, fact, err);
+            rc = own_streams(&fresh.masks, site, view, fact, err);
     }
     if (rc == HANSE_OK)
         rc = keep_shares(&fresh.shares, event, site->n, err);
     if (rc == HANSE_OK)
         rc = bind_round(site, view, event, again, reseed, actions, err);
-    secagg_streams_clear(&streams);
     if (rc == HANSE_OK)
         facts_keep_round(site, &fresh);
-    secagg_view_clear(&fresh.view);
-    hanse_buf_clear(&fresh.shares);
+    site_round_clear(&fresh);
     return rc;
 }
 
@@ -573,10 +579,10 @@ struct hanse_secagg_masker {
     hanse_secagg_spec spec; /* its segments are a copy */
 };
 
-hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_site *site, hanse_err *err)
+hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, hanse_secagg_site *site, hanse_err *err)
 {
     const slot_fact *fact = facts_find(site, facts_highest_taken(site)); /* the slot of the last TRAIN */
-    const site_round *round = fact != NULL ? facts_round_read(site, fact->slot) : NULL;
+    site_round *round = fact != NULL ? facts_round(site, fact->slot) : NULL;
     hanse_secagg_masker *masker;
     hanse_rc rc;
 
@@ -592,7 +598,9 @@ hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_s
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for masks");
     }
     memcpy(masker->spec.segments, round->view.spec.segments, masker->spec.segments_count * sizeof *masker->spec.segments);
-    rc = own_streams(&masker->streams, site, &round->view, fact, err);
+    masker->streams = round->masks;
+    round->masks = (secagg_streams){NULL, 0};
+    rc = masker->streams.count > 0 ? HANSE_OK : own_streams(&masker->streams, site, &round->view, fact, err);
     if (rc == HANSE_OK)
         *out = masker;
     else

@@ -189,40 +189,46 @@ hanse_rc secagg_neighbours_check(const secagg_view *view, uint32_t self, const u
     return HANSE_OK;
 }
 
-hanse_rc secagg_cut_check(hanse_secagg_cut *out, uint8_t cut_hash[32], const secagg_view *view,
-                          const hanse_secagg_roster *roster, hanse_signed signed_, const hanse_signed *uploads, hanse_err *err)
+/* Every header of S, with its signature. Once for a cut: it is shown again with the others' signatures, and names the headers by hash. */
+static hanse_rc check_headers(const secagg_view *view, const hanse_secagg_roster *roster, const hanse_secagg_cut *cut, const hanse_signed *uploads,
+                              hanse_err *err)
 {
-    hanse_secagg_cut cut = {.n = 0};
     hanse_secagg_upload upload;
-    uint8_t root[32];
-    hanse_rc rc = hanse_secagg_verify(roster, HANSE_SECAGG_COORDINATOR, HANSE_SECAGG_CUT_LABEL, signed_, err);
+    hanse_rc rc = HANSE_OK;
 
+    for (uint32_t i = 0; rc == HANSE_OK && i < cut->n; i++)
+        if (cut->in[i])
+            rc = secagg_upload_check(&upload, view, roster, i, uploads[i], err);
+    return rc;
+}
+
+hanse_rc secagg_cut_check(const hanse_secagg_cut *cut, uint8_t cut_hash[32], secagg_view *view, const hanse_secagg_roster *roster,
+                          hanse_bytes bytes, const hanse_signed *uploads, hanse_err *err)
+{
+    uint8_t root[32];
+    hanse_rc rc = HANSE_OK;
+
+    if (!same(cut->round_id, view->round_id, 32) || !same(cut->run, view->spec.run, 16) || cut->slot != view->spec.slot)
+        return HANSE_SECAGG_FAIL(err, REPLAY, "cut of another round than the one verified for its slot");
+    if (cut->n != view->n)
+        return HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "cut of %u members, the roster has %u", cut->n, view->n);
+    rc = secagg_cohort_check(view, roster, cut->in, err);
+    for (uint32_t i = 0; rc == HANSE_OK && i < cut->n; i++)
+        if (cut->in[i] && !view->has[i])
+            rc = HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "member %u is in the sum without a ticket", i);
     if (rc == HANSE_OK)
-        rc = hanse_secagg_cut_decode(&cut, signed_.bytes, err);
+        rc = hanse_secagg_hash(cut_hash, "cut", bytes, err);
+    if (rc == HANSE_OK && !(view->cut_checked && same(cut_hash, view->cut_hash, 32)))
+        rc = check_headers(view, roster, cut, uploads, err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_uploads_root(root, uploads, cut->in, cut->n, err);
+    if (rc == HANSE_OK && !same(root, cut->uploads_root, 32))
+        rc = HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "the upload headers are not those of the cut");
     if (rc != HANSE_OK)
         return rc;
-    if (!same(cut.round_id, view->round_id, 32) || !same(cut.run, view->spec.run, 16) || cut.slot != view->spec.slot)
-        rc = HANSE_SECAGG_FAIL(err, REPLAY, "cut of another round than the one verified for its slot");
-    else if (cut.n != view->n)
-        rc = HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "cut of %u members, the roster has %u", cut.n, view->n);
-    if (rc == HANSE_OK)
-        rc = secagg_cohort_check(view, roster, cut.in, err);
-    for (uint32_t i = 0; rc == HANSE_OK && i < cut.n; i++)
-        if (cut.in[i] && !view->has[i])
-            rc = HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "member %u is in the sum without a ticket", i);
-        else if (cut.in[i])
-            rc = secagg_upload_check(&upload, view, roster, i, uploads[i], err);
-    if (rc == HANSE_OK)
-        rc = hanse_secagg_uploads_root(root, uploads, cut.in, cut.n, err);
-    if (rc == HANSE_OK && !same(root, cut.uploads_root, 32))
-        rc = HANSE_SECAGG_FAIL(err, CUT_OVERLAP, "the upload headers are not those of the cut");
-    if (rc == HANSE_OK)
-        rc = hanse_secagg_hash(cut_hash, "cut", signed_.bytes, err);
-    if (rc == HANSE_OK)
-        *out = cut;
-    else
-        hanse_secagg_cut_clear(&cut);
-    return rc;
+    view->cut_checked = true;
+    memcpy(view->cut_hash, cut_hash, 32);
+    return HANSE_OK;
 }
 
 static hanse_rc find_signer(uint32_t *idx, const hanse_secagg_roster *roster, const uint8_t id[32], hanse_err *err)

@@ -2,16 +2,17 @@
  * be made for any range: so the sum needs no layout of its own and follows the data chunks of the new model, under the fold of mean.c. */
 #include "coordinator/aggregate/unmask.h"
 
+#include "hanse/parallel.h"
 #include "hanse/ring.h"
 
 #include <pthread.h>
 
-#define PACK 8 /* words that end on a byte, whatever their bits */
+#define PACK 8                      /* words that end on a byte, whatever their bits */
+#define SPLIT ((uint64_t)1 << 20) /* mask words from which on a range is worth several threads */
 
 /* What one thread works with. */
 typedef struct bench {
     struct bench *next;
-    hanse_secagg_unmasker *unmasker;
     void *lanes;     /* [room] u32 or u64 */
     uint8_t *packed; /* of `room` words */
     float *base;     /* [room] */
@@ -19,7 +20,7 @@ typedef struct bench {
 } bench;
 
 struct hanse_unmask {
-    const hanse_secagg_round *round;
+    hanse_secagg_unmasker *unmasker;
     const hanse_secagg_spec *spec;
     const hanse_layout *layout;
     const hanse_unmask_source *sources;
@@ -28,6 +29,7 @@ struct hanse_unmask {
     size_t room;      /* words of the largest range */
     pthread_mutex_t lock; /* of the free benches */
     bench *free;
+    size_t threads; /* for one range: 1 while the ranges themselves keep all threads busy */
     /* of a fold */
     hanse_model_file base;
     uint64_t share;
@@ -42,7 +44,6 @@ static void bench_free(bench *b)
 {
     if (b == NULL)
         return;
-    hanse_secagg_unmasker_free(b->unmasker);
     if (b->lanes != NULL)
         hanse_wipe(b->lanes, b->room * sizeof(uint64_t));
     hanse_free(b->lanes);
@@ -51,11 +52,17 @@ static void bench_free(bench *b)
     hanse_free(b);
 }
 
+static hanse_rc derive(void *unmasker, size_t first, size_t count, hanse_err *err)
+{
+    return hanse_secagg_unmasker_derive(unmasker, first, count, err);
+}
+
 hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, const hanse_secagg_spec *spec, const hanse_layout *layout,
-                          const hanse_unmask_source *sources, size_t sources_count, hanse_err *err)
+                          const hanse_unmask_source *sources, size_t sources_count, size_t threads, hanse_err *err)
 {
     hanse_unmask *unmask = hanse_calloc(1, sizeof *unmask);
     uint64_t at = 0, widest = segment_words(&spec->segments[spec->segments_count - 1]);
+    hanse_rc rc;
 
     if (unmask == NULL || (unmask->begins = hanse_calloc(spec->segments_count, sizeof *unmask->begins)) == NULL) {
         hanse_free(unmask);
@@ -72,15 +79,21 @@ hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, c
     unmask->room = (size_t)(widest < HANSE_MODEL_CHUNK / sizeof(float) ? widest : HANSE_MODEL_CHUNK / sizeof(float)) + 2 * PACK + HANSE_SECAGG_SANITY_WORDS;
     if (unmask->room < segment_words(&spec->segments[spec->segments_count - 1]))
         unmask->room = (size_t)segment_words(&spec->segments[spec->segments_count - 1]);
-    unmask->round = round;
+    unmask->threads = threads;
     unmask->spec = spec;
     unmask->layout = layout;
     unmask->sources = sources;
     unmask->sources_count = sources_count;
     unmask->base.fd = -1;
     pthread_mutex_init(&unmask->lock, NULL);
-    *out = unmask;
-    return HANSE_OK;
+    rc = hanse_secagg_unmasker_new(&unmask->unmasker, round, err);
+    if (rc == HANSE_OK)
+        rc = hanse_in_parallel(threads, hanse_secagg_unmasker_streams(unmask->unmasker), 1, derive, unmask->unmasker, err);
+    if (rc == HANSE_OK)
+        *out = unmask;
+    else
+        hanse_unmask_free(unmask);
+    return rc;
 }
 
 void hanse_unmask_free(hanse_unmask *unmask)
@@ -93,6 +106,7 @@ void hanse_unmask_free(hanse_unmask *unmask)
         unmask->free = b->next;
         bench_free(b);
     }
+    hanse_secagg_unmasker_free(unmask->unmasker);
     hanse_model_close(&unmask->base);
     pthread_mutex_destroy(&unmask->lock);
     hanse_free(unmask->begins);
@@ -102,7 +116,6 @@ void hanse_unmask_free(hanse_unmask *unmask)
 static hanse_rc bench_take(bench **out, hanse_unmask *unmask, hanse_err *err)
 {
     bench *b = NULL;
-    hanse_rc rc;
 
     pthread_mutex_lock(&unmask->lock);
     b = unmask->free;
@@ -117,11 +130,9 @@ static hanse_rc bench_take(bench **out, hanse_unmask *unmask, hanse_err *err)
         b->lanes = hanse_calloc(b->room, sizeof(uint64_t));
         b->packed = hanse_calloc(b->room, sizeof(uint64_t));
         b->base = hanse_calloc(b->room, sizeof *b->base);
-        rc = b->lanes != NULL && b->packed != NULL && b->base != NULL ? hanse_secagg_unmasker_new(&b->unmasker, unmask->round, err)
-                                                                       : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
-        if (rc != HANSE_OK) {
+        if (b->lanes == NULL || b->packed == NULL || b->base == NULL) {
             bench_free(b);
-            return rc;
+            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
         }
     }
     *out = b;
@@ -134,6 +145,22 @@ static void bench_give(hanse_unmask *unmask, bench *b)
     b->next = unmask->free;
     unmask->free = b;
     pthread_mutex_unlock(&unmask->lock);
+}
+
+/* A range whose masks several threads take off. */
+typedef struct masked_range {
+    const hanse_unmask *unmask;
+    hanse_secagg_chunk chunk;
+    uint8_t *lanes;
+    size_t lane; /* bytes */
+} masked_range;
+
+static hanse_rc take_masks_off(void *context, size_t first, size_t count, hanse_err *err)
+{
+    const masked_range *range = context;
+    const hanse_secagg_chunk part = {.segment = range->chunk.segment, .word = range->chunk.word + first, .words = (uint32_t)count};
+
+    return hanse_secagg_unmasker_apply(range->unmask->unmasker, part, range->lanes + first * range->lane, err);
 }
 
 /* Lanes [0, words) become the unmasked sum of the segment's words from `first` on; first and the end are on PACK, or the segment's end. */
@@ -154,7 +181,9 @@ static hanse_rc sum_words(const hanse_unmask *unmask, bench *b, uint32_t segment
             rc = bits <= 32 ? hanse_ring_unpack_add_u32(b->lanes, packed, words, bits, err)
                             : hanse_ring_unpack_add_u64(b->lanes, packed, words, bits, err);
     }
-    return rc == HANSE_OK ? hanse_secagg_unmasker_apply(b->unmasker, range, b->lanes, err) : rc;
+    masked_range all = {unmask, range, b->lanes, bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)};
+    const bool split = words * hanse_secagg_unmasker_streams(unmask->unmasker) >= SPLIT;
+    return rc == HANSE_OK ? hanse_in_parallel(split ? unmask->threads : 1, words, PACK, take_masks_off, &all, err) : rc;
 }
 
 hanse_rc hanse_unmask_aux(hanse_unmask *unmask, uint64_t *words, hanse_err *err)
@@ -217,10 +246,11 @@ static hanse_rc read_chunk(void *context, uint64_t chunk, float *values, size_t 
 }
 
 hanse_rc hanse_unmask_fold(hanse_unmask *unmask, uint64_t share, const char *base, const hanse_model_meta *meta, const char *path,
-                           size_t threads, uint8_t root[32], hanse_err *err)
+                           uint8_t root[32], hanse_err *err)
 {
     static const uint8_t nobody[32];
     const hanse_mean_source sum = {nobody, 1, read_chunk, unmask};
+    const size_t threads = unmask->threads;
     hanse_rc rc = hanse_model_open(&unmask->base, base, err);
 
     if (rc == HANSE_OK)
@@ -228,5 +258,7 @@ hanse_rc hanse_unmask_fold(hanse_unmask *unmask, uint64_t share, const char *bas
     if (rc != HANSE_OK)
         return rc;
     unmask->share = share;
+    if (unmask->layout->parameters / (HANSE_MODEL_CHUNK / sizeof(float)) >= 2 * threads)
+        unmask->threads = 1;
     return hanse_mean_fold(&sum, 1, unmask->layout, meta, path, threads, true, root, err);
 }

@@ -18,9 +18,11 @@ typedef struct hanse_unmask hanse_unmask; /* opaque */
 /* round    after hanse_secagg_round_reconstruct(); not stepped while the unmask lives
  * spec     its spec, decoded;  layout  of the model: tensor i is segment i
  * sources  [sources_count] all uploads of the cut
- * All borrowed. Errors: NOMEM, USAGE. */
+ * threads  >= 1: for the key agreements, which are made here, and for the sums
+ * All borrowed. Errors: NOMEM, USAGE, E_LOWORDER. */
 HANSE_MUST_CHECK hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, const hanse_secagg_spec *spec,
-                                           const hanse_layout *layout, const hanse_unmask_source *sources, size_t sources_count, hanse_err *err);
+                                           const hanse_layout *layout, const hanse_unmask_source *sources, size_t sources_count, size_t threads,
+                                           hanse_err *err);
 void hanse_unmask_free(hanse_unmask *unmask); /* NULL allowed */
 
 /* The summed words of the last segment (64 bits, not scaled): words [its count].
@@ -30,6 +32,6 @@ HANSE_MUST_CHECK hanse_rc hanse_unmask_aux(hanse_unmask *unmask, uint64_t *words
  *   share  sum of the shares of W (hanse_ring_share), from the aux words
  * Otherwise as hanse_mean_fold(). Errors: those of it and of hanse_unmask_aux; FAILED (a sum beyond what honest sites can give). */
 HANSE_MUST_CHECK hanse_rc hanse_unmask_fold(hanse_unmask *unmask, uint64_t share, const char *base, const hanse_model_meta *meta,
-                                            const char *path, size_t threads, uint8_t root[32], hanse_err *err);
+                                            const char *path, uint8_t root[32], hanse_err *err);
 
 #endif

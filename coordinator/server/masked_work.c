@@ -67,7 +67,7 @@ hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t a
         goto done;
     for (size_t i = 0; i < accepted_count; i++)
         sources[i] = (hanse_unmask_source){read_upload, &run->members[accepted[i]].spool};
-    rc = hanse_unmask_new(&unmask, masks->round, &masks->spec, &run->layout, sources, accepted_count, err);
+    rc = hanse_unmask_new(&unmask, masks->round, &masks->spec, &run->layout, sources, accepted_count, run->server->config->limits.workers, err);
     if (rc == HANSE_OK)
         rc = hanse_unmask_aux(unmask, masks->sums, err);
     if (rc != HANSE_OK || run->current.kind != HANSE_ROUND_TRAINING)
@@ -76,7 +76,7 @@ hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t a
         rc = HANSE_FAIL(err, HANSE_E_WEIGHT, "the sites' weights add up to %" PRIu64 " / 2^40 of all", masks->sums[0]);
         goto done;
     }
-    rc = hanse_unmask_fold(unmask, masks->sums[0], run->model_path, meta, path, run->server->config->limits.workers, root, err);
+    rc = hanse_unmask_fold(unmask, masks->sums[0], run->model_path, meta, path, root, err);
 
 done:
     hanse_unmask_free(unmask);

@@ -34,7 +34,7 @@ HANSE_MUST_CHECK hanse_rc hanse_mask_pair_seed(uint8_t seed[HANSE_MASK_SEED_LEN]
 HANSE_MUST_CHECK hanse_rc hanse_mask_self_seed(uint8_t seed[HANSE_MASK_SEED_LEN], const uint8_t b[32],
                                                const uint8_t round_id[32], const uint8_t site_id[32], hanse_err *err);
 
-/* One seed ready for use. It belongs to one thread at a time. */
+/* One seed ready for use. It is only read: any number of threads may use it at once. */
 typedef struct hanse_mask hanse_mask; /* opaque */
 
 /* The seed is copied; `subtract`: the words of this mask are taken away instead of added. Errors: NOMEM. */
@@ -43,9 +43,9 @@ HANSE_MUST_CHECK hanse_rc hanse_mask_new(hanse_mask **out, const uint8_t seed[HA
 void hanse_mask_free(hanse_mask *mask); /* NULL allowed; wipes */
 
 /* words[k] = words[k] +- word (first + k) of every mask's segment, modulo 2^32 (or 2^64), k in [0,count).
- * All masks go over 4 KiB of words before the next 4 KiB, so that the words cross memory once.
+ * All masks go over 128 KiB of words before the next, so that the words cross memory once.
  *   masks  [masks_count], none twice; masks_count 0 changes nothing
- * Errors: USAGE (first + count too large, or the library refused; `words` is then undefined). */
+ * Errors: USAGE (first + count too large, or the library refused), NOMEM; `words` is then undefined. */
 HANSE_MUST_CHECK hanse_rc hanse_mask_apply_u32(hanse_mask *const *masks, size_t masks_count, uint32_t segment,
                                                uint64_t first, uint32_t *words, size_t count, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_mask_apply_u64(hanse_mask *const *masks, size_t masks_count, uint32_t segment,

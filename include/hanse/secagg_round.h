@@ -69,15 +69,18 @@ uint32_t hanse_secagg_round_helpers(const hanse_secagg_round *round);
  * Errors: QUORUM "ask more" (E_COHORT; fewer than t shares of some ticket), E_RECON (no t shares give the secret). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *blamed, hanse_err *err);
 
-/* Takes the masks that are left over off the sum of S. One thread at a time; make one for each. */
+/* Takes the masks that are left over off the sum of S. */
 typedef struct hanse_secagg_unmasker hanse_secagg_unmasker;
 
-/* After reconstruct. Errors: USAGE, NOMEM. */
+/* After reconstruct; the round outlives it and stays as it is. Errors: USAGE, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_unmasker_new(hanse_secagg_unmasker **out, const hanse_secagg_round *round, hanse_err *err);
-size_t hanse_secagg_unmasker_streams(const hanse_secagg_unmasker *unmasker);
+size_t hanse_secagg_unmasker_streams(const hanse_secagg_unmasker *unmasker); /* masks to derive */
+/* Derive masks [first, first + count), each with one key agreement if it is a pair's. All must be there before the first apply;
+ * threads may share the work. Errors: E_LOWORDER, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_unmasker_derive(hanse_secagg_unmasker *unmasker, size_t first, size_t count, hanse_err *err);
 /* words: the sum of S's chunk (u32 where r <= 32, else u64); afterwards residues mod 2^r. Sanity words of a segment's end
- * are checked. Errors: E_SANITY (the masks did not cancel), USAGE. */
-HANSE_MUST_CHECK hanse_rc hanse_secagg_unmasker_apply(hanse_secagg_unmasker *unmasker, hanse_secagg_chunk chunk, void *words,
+ * are checked. Threads may apply to different words at once. Errors: E_SANITY (the masks did not cancel), USAGE, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_unmasker_apply(const hanse_secagg_unmasker *unmasker, hanse_secagg_chunk chunk, void *words,
                                                       hanse_err *err);
 void hanse_secagg_unmasker_free(hanse_secagg_unmasker *unmasker); /* NULL allowed; wipes */
 

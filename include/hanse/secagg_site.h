@@ -119,7 +119,7 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const 
 typedef struct hanse_secagg_masker hanse_secagg_masker;
 
 /* Errors: USAGE (no round is bound), E_LOWORDER, NOMEM. */
-HANSE_MUST_CHECK hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, const hanse_secagg_site *site, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, hanse_secagg_site *site, hanse_err *err);
 /* Turn one chunk's words (residues mod 2^r; u32 where r <= 32, else u64; room for chunk.words) into masked ones of the
  * segment's r bits. The sanity words at a segment's end are written here. No byte may leave before UPLOAD was stepped. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_masker_apply(hanse_secagg_masker *masker, hanse_secagg_chunk chunk, void *words,

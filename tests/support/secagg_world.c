@@ -505,6 +505,8 @@ hanse_rc world_finish(world *w, bool *equal, uint32_t *blamed)
     hanse_free(counts);
     if (rc == HANSE_OK)
         rc = hanse_secagg_unmasker_new(&unmasker, w->round, &w->err);
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_unmasker_derive(unmasker, 0, hanse_secagg_unmasker_streams(unmasker), &w->err);
     *equal = rc == HANSE_OK;
     for (uint64_t c = 0; rc == HANSE_OK && c < hanse_secagg_chunks(&spec); c++) {
         hanse_secagg_chunk chunk = hanse_secagg_chunk_at(&spec, c);

@@ -101,7 +101,7 @@ static hanse_rc read_upload(void *context, uint64_t at, uint8_t *out, size_t len
     return HANSE_OK;
 }
 
-static hanse_unmask *unmask_new(void)
+static hanse_unmask *unmask_new(size_t threads)
 {
     static hanse_unmask_source sources[SITES];
     hanse_unmask *unmask = NULL;
@@ -110,7 +110,7 @@ static hanse_unmask *unmask_new(void)
     for (uint32_t i = 0; i < SITES; i++)
         if (i != ABSENT)
             sources[count++] = (hanse_unmask_source){read_upload, &w.sites[i].y};
-    assert_int_equal(hanse_unmask_new(&unmask, w.round, &spec, &layout, sources, count, &w.err), HANSE_OK);
+    assert_int_equal(hanse_unmask_new(&unmask, w.round, &spec, &layout, sources, count, threads, &w.err), HANSE_OK);
     return unmask;
 }
 
@@ -125,7 +125,7 @@ static int64_t plain_sum(size_t s, uint64_t k)
 
 static void test_aux(void **state)
 {
-    hanse_unmask *unmask = unmask_new();
+    hanse_unmask *unmask = unmask_new(1);
     uint64_t words[AUX];
 
     (void)state;
@@ -144,10 +144,10 @@ static void test_fold(void **state)
     (void)state;
     assert_non_null(values);
     for (size_t threads = 1; threads <= 3; threads += 2) {
-        hanse_unmask *unmask = unmask_new();
+        hanse_unmask *unmask = unmask_new(threads);
         hanse_model_file file = {.fd = -1};
 
-        if (hanse_unmask_fold(unmask, share, base_path, &meta, path, threads, threads == 1 ? root : again, &w.err) != HANSE_OK)
+        if (hanse_unmask_fold(unmask, share, base_path, &meta, path, threads == 1 ? root : again, &w.err) != HANSE_OK)
             fail_msg("%s", w.err.text);
         hanse_unmask_free(unmask);
         assert_int_equal(hanse_model_open(&file, path, &w.err), HANSE_OK);
@@ -174,17 +174,17 @@ static void test_wrong_bytes(void **state)
     hanse_buf *y = &w.sites[0].y;
     const size_t end = hanse_ring_packed_len(WIDE + HANSE_SECAGG_SANITY_WORDS, 20);
     uint8_t root[32];
-    hanse_unmask *unmask = unmask_new();
+    hanse_unmask *unmask = unmask_new(1);
 
     (void)state;
     (void)unlink(path);
     y->data[end - 3] ^= 0x10;
-    assert_int_equal(hanse_unmask_fold(unmask, HANSE_RING_SHARE_ONE, base_path, &meta, path, 1, root, &w.err), hanse_secagg_reason_rc(HANSE_SECAGG_SANITY));
+    assert_int_equal(hanse_unmask_fold(unmask, HANSE_RING_SHARE_ONE, base_path, &meta, path, root, &w.err), hanse_secagg_reason_rc(HANSE_SECAGG_SANITY));
     assert_non_null(strstr(w.err.text, "E_SANITY"));
     assert_int_not_equal(access(path, F_OK), 0);
     y->data[end - 3] ^= 0x10;
     hanse_unmask_free(unmask);
-    unmask = unmask_new();
+    unmask = unmask_new(1);
     y->data[y->len - 1] ^= 1; /* of the aux words' sanity words */
     assert_int_not_equal(hanse_unmask_aux(unmask, (uint64_t[AUX]){0}, &w.err), HANSE_OK);
     y->data[y->len - 1] ^= 1;

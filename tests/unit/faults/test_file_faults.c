@@ -279,11 +279,11 @@ static hanse_rc fold_masked(void *user, hanse_err *e)
 
     for (size_t i = 0; i < SITES; i++)
         sources[i] = (hanse_unmask_source){read_upload, uploads[i]};
-    rc = hanse_unmask_new(&unmask, w.round, &spec, &layout, sources, SITES, e);
+    rc = hanse_unmask_new(&unmask, w.round, &spec, &layout, sources, SITES, *(const size_t *)user, e);
     if (rc == HANSE_OK)
         rc = hanse_unmask_aux(unmask, words, e);
     if (rc == HANSE_OK)
-        rc = hanse_unmask_fold(unmask, HANSE_RING_SHARE_ONE, base, &meta, model, *(const size_t *)user, root, e);
+        rc = hanse_unmask_fold(unmask, HANSE_RING_SHARE_ONE, base, &meta, model, root, e);
     hanse_unmask_free(unmask);
     return rc;
 }
