@@ -156,6 +156,7 @@ void sim_conn_end(sim_conn *conn, bool up); /* behind what is on its way */
 void sim_conn_reset(sim_conn *conn);        /* what is on its way is lost, each end hears of it sooner or later */
 void sim_cut_off(int site, uint64_t until_us);
 void sim_silence(int proc); /* its machine loses power: its peers hear nothing, for a minute or more */
+void sim_net_clear(void);     /* every connection is gone, and what was under way in it */
 sim_piece *sim_pipe_take(sim_pipe *pipe);   /* its first piece, to be freed */
 
 /* ---- sim_link.c, sim_edge.c: what the network hands on ---- */

@@ -229,7 +229,7 @@ void sim_home_template(size_t sites_count)
         enrol(site);
     sim_stop(SIM_COORDINATOR, false, SIM_NEVER);
     sim.heap_count = 0;
-    sim.conns = NULL; /* closed, all of them */
+    sim_net_clear();
 }
 
 /* ---- a seed's own ---- */

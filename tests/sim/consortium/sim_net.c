@@ -208,3 +208,29 @@ void sim_silence(int proc)
             break_off(conn, false, sim.now_us + SILENCE_US + sim_below(&sim.chance, 20 * SIM_S));
     }
 }
+
+/* ---- the end ---- */
+
+static void drop(sim_pipe *pipe)
+{
+    while (pipe->head != NULL) {
+        sim_piece *next = pipe->head->next;
+
+        hanse_free(pipe->head);
+        pipe->head = next;
+    }
+}
+
+void sim_net_clear(void)
+{
+    while (sim.conns != NULL) {
+        sim_conn *next = sim.conns->next;
+
+        drop(&sim.conns->up);
+        drop(&sim.conns->down);
+        hanse_buf_clear(&sim.conns->cert_pem);
+        hanse_buf_clear(&sim.conns->told);
+        hanse_free(sim.conns);
+        sim.conns = next;
+    }
+}
