@@ -2,6 +2,7 @@
 #include "crypto/openssl_error.h"
 #include "hanse/digest.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -45,10 +46,29 @@ hanse_rc hanse_x25519_keygen(uint8_t secret[HANSE_X25519_LEN], uint8_t pub[HANSE
     return rc == HANSE_OK ? hanse_x25519_public(pub, secret, err) : rc;
 }
 
-hanse_rc hanse_x25519(uint8_t shared[32], const uint8_t secret[HANSE_X25519_LEN], const uint8_t peer[HANSE_X25519_LEN],
-                      hanse_err *err)
+/* EVP_PKEY_new_raw_private_key() computes the public key, known or not. */
+static EVP_PKEY *private_key(hanse_x25519_pair pair)
 {
-    EVP_PKEY *mine = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, HANSE_X25519_LEN);
+    EVP_PKEY_CTX *ctx;
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)(uintptr_t)pair.secret, HANSE_X25519_LEN),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)pair.pub, HANSE_X25519_LEN),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (pair.pub == NULL)
+        return EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, pair.secret, HANSE_X25519_LEN);
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL);
+    if (ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1)
+        (void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params); /* NULL where it fails */
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+hanse_rc hanse_x25519(uint8_t shared[32], hanse_x25519_pair pair, const uint8_t peer[HANSE_X25519_LEN], hanse_err *err)
+{
+    EVP_PKEY *mine = private_key(pair);
     EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, HANSE_X25519_LEN);
     EVP_PKEY_CTX *ctx = mine != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, mine, NULL) : NULL;
     size_t len = 32;
@@ -124,11 +144,11 @@ static hanse_rc labeled_expand(uint8_t *out, size_t len, suite s, const uint8_t 
 }
 
 /* RFC 9180 4.1: shared secret of Encap and Decap. */
-static hanse_rc kem_shared(uint8_t shared[32], const uint8_t secret[32], const uint8_t peer[32], const uint8_t enc[32],
+static hanse_rc kem_shared(uint8_t shared[32], hanse_x25519_pair mine, const uint8_t peer[32], const uint8_t enc[32],
                            const uint8_t recipient[32], hanse_err *err)
 {
     uint8_t dh[32], prk[32], context[64];
-    hanse_rc rc = hanse_x25519(dh, secret, peer, err);
+    hanse_rc rc = hanse_x25519(dh, mine, peer, err);
 
     memcpy(context, enc, 32);
     memcpy(context + 32, recipient, 32);
@@ -185,7 +205,7 @@ static hanse_rc context_new(hanse_hpke **out, bool sender, hanse_err *err)
     return HANSE_OK;
 }
 
-static hanse_rc setup(hanse_hpke **out, bool sender, hanse_aead aead, const uint8_t secret[32], const uint8_t peer[32],
+static hanse_rc setup(hanse_hpke **out, bool sender, hanse_aead aead, hanse_x25519_pair mine, const uint8_t peer[32],
                       const uint8_t enc[32], const uint8_t recipient[32], hanse_bytes info, hanse_err *err)
 {
     uint8_t shared[32];
@@ -196,7 +216,7 @@ static hanse_rc setup(hanse_hpke **out, bool sender, hanse_aead aead, const uint
         return HANSE_FAIL(err, HANSE_E_USAGE, "HPKE: AEAD %d is unknown", (int)aead);
     if (info.len > INFO_MAX)
         return HANSE_FAIL(err, HANSE_E_USAGE, "HPKE: info of %zu bytes, at most %d", info.len, INFO_MAX);
-    rc = kem_shared(shared, secret, peer, enc, recipient, err);
+    rc = kem_shared(shared, mine, peer, enc, recipient, err);
     if (rc == HANSE_OK)
         rc = context_new(&ctx, sender, err);
     if (rc == HANSE_OK)
@@ -209,27 +229,35 @@ static hanse_rc setup(hanse_hpke **out, bool sender, hanse_aead aead, const uint
     return rc;
 }
 
-hanse_rc hanse_hpke_sender_new(hanse_hpke **out, uint8_t enc[HANSE_X25519_LEN], hanse_aead aead,
-                               const uint8_t recipient[HANSE_X25519_LEN], const uint8_t ephemeral[HANSE_X25519_LEN],
-                               hanse_bytes info, hanse_err *err)
+static hanse_rc with_public(hanse_x25519_pair *pair, uint8_t room[32], hanse_err *err)
 {
-    uint8_t pub[32];
-    hanse_rc rc = hanse_x25519_public(pub, ephemeral, err);
+    hanse_rc rc = pair->pub != NULL ? HANSE_OK : hanse_x25519_public(room, pair->secret, err);
 
-    if (rc == HANSE_OK)
-        rc = setup(out, true, aead, ephemeral, recipient, pub, recipient, info, err);
-    if (rc == HANSE_OK)
-        memcpy(enc, pub, sizeof pub);
+    if (pair->pub == NULL)
+        pair->pub = room;
     return rc;
 }
 
-hanse_rc hanse_hpke_receiver_new(hanse_hpke **out, hanse_aead aead, const uint8_t secret[HANSE_X25519_LEN],
-                                 const uint8_t enc[HANSE_X25519_LEN], hanse_bytes info, hanse_err *err)
+hanse_rc hanse_hpke_sender_new(hanse_hpke **out, uint8_t enc[HANSE_X25519_LEN], hanse_aead aead,
+                               const uint8_t recipient[HANSE_X25519_LEN], hanse_x25519_pair ephemeral, hanse_bytes info, hanse_err *err)
 {
     uint8_t pub[32];
-    hanse_rc rc = hanse_x25519_public(pub, secret, err);
+    hanse_rc rc = with_public(&ephemeral, pub, err);
 
-    return rc == HANSE_OK ? setup(out, false, aead, secret, enc, enc, pub, info, err) : rc;
+    if (rc == HANSE_OK)
+        rc = setup(out, true, aead, ephemeral, recipient, ephemeral.pub, recipient, info, err);
+    if (rc == HANSE_OK)
+        memcpy(enc, ephemeral.pub, sizeof pub);
+    return rc;
+}
+
+hanse_rc hanse_hpke_receiver_new(hanse_hpke **out, hanse_aead aead, hanse_x25519_pair mine, const uint8_t enc[HANSE_X25519_LEN],
+                                 hanse_bytes info, hanse_err *err)
+{
+    uint8_t pub[32];
+    hanse_rc rc = with_public(&mine, pub, err);
+
+    return rc == HANSE_OK ? setup(out, false, aead, mine, enc, enc, mine.pub, info, err) : rc;
 }
 
 hanse_rc hanse_hpke_clone(hanse_hpke **out, const hanse_hpke *ctx, hanse_err *err)

@@ -40,7 +40,7 @@ hanse_rc hanse_mask_pair_seed(uint8_t seed[HANSE_MASK_SEED_LEN], bool *subtract,
     memcpy(ends + 32, low.pub, 32);
     memcpy(ends + 64, high.site_id, 32);
     memcpy(ends + 96, high.pub, 32);
-    rc = hanse_x25519(ikm, secret, peer.pub, err);
+    rc = hanse_x25519(ikm, (hanse_x25519_pair){secret, me.pub}, peer.pub, err);
     if (rc == HANSE_OK && psk.len != 0)
         memcpy(ikm + 32, psk.data, 32);
     if (rc == HANSE_OK)

@@ -229,11 +229,8 @@ struct hanse_secagg_roster {
 static hanse_rc take_member(member *to, const hanse_secagg_member *from, hanse_err *err)
 {
     hanse_cert_info info;
-    const hanse_key *key = hanse_cert_key(from->cert);
-    uint8_t id[32];
 
-    if (key == NULL || hanse_key_id(key, id, NULL) != HANSE_OK || memcmp(id, from->id, 32) != 0 /* public */
-        || hanse_cert_read(from->cert, &info, NULL) != HANSE_OK)
+    if (hanse_cert_read(from->cert, &info, NULL) != HANSE_OK || memcmp(info.key_id, from->id, 32) != 0 /* public */)
         return HANSE_SECAGG_FAIL(err, ROSTER, "a member's certificate is not of the key that the roster pins");
     memcpy(to->id, from->id, 32);
     to->cert = hanse_cert_ref(from->cert);

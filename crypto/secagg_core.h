@@ -2,6 +2,7 @@
 #ifndef HANSE_CRYPTO_SECAGG_CORE_H
 #define HANSE_CRYPTO_SECAGG_CORE_H
 
+#include "hanse/hpke.h"
 #include "hanse/mask.h"
 #include "hanse/secagg_graph.h"
 #include "hanse/secagg_object.h"
@@ -25,7 +26,7 @@ hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const h
 hanse_rc secagg_ct_root(uint8_t root[32], hanse_bytes cts, hanse_err *err);
 /* shares[0] of sk, shares[1] of b. Errors: E_SHARE_AUTH. */
 hanse_rc secagg_share_open(uint8_t shares[2][32], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32],
-                           uint32_t holder, const uint8_t epoch_secret[32], hanse_bytes ct, hanse_err *err);
+                           uint32_t holder, hanse_x25519_pair epoch, hanse_bytes ct, hanse_err *err);
 
 /* --- a round as verified (secagg_view.c) --- */
 

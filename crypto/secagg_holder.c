@@ -110,7 +110,7 @@ static hanse_rc seal_answer(const hanse_secagg_site *site, const site_round *rou
         plain = all;
     }
     if (rc == HANSE_OK)
-        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, round->view.spec.seal_key, event->seed,
+        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, round->view.spec.seal_key, (hanse_x25519_pair){event->seed, NULL},
                                    hanse_bytes_str(SECAGG_ANSWER_INFO), err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&send->extra, enc, sizeof enc, err);
@@ -141,7 +141,7 @@ static hanse_rc open_shares(const hanse_secagg_site *site, const site_round *rou
 
         if (epoch == NULL)
             continue;
-        rc = secagg_share_open(pair, ticket, answer->site_id, self, epoch->secret, ct, err);
+        rc = secagg_share_open(pair, ticket, answer->site_id, self, (hanse_x25519_pair){epoch->secret, epoch->pub}, ct, err);
         if (rc == HANSE_E_AUTH)
             rc = HANSE_OK; /* its maker's fault: the other tickets' shares are given all the same */
         else if (rc == HANSE_OK) {

@@ -25,7 +25,7 @@ static hanse_rc open_answer(hanse_secagg_answer *out, const hanse_secagg_round *
     secagg_answer_aad(aad, round->view.round_id, round->cut_hash, hanse_secagg_roster_id(round->roster, idx));
     rc = hanse_buf_reserve(&plain, len, err);
     if (rc == HANSE_OK)
-        rc = hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, round->seal_secret, sealed.data,
+        rc = hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){round->seal_secret, round->view.spec.seal_key}, sealed.data,
                                      hanse_bytes_str(SECAGG_ANSWER_INFO), err);
     if (rc == HANSE_OK)
         rc = hanse_hpke_open(ctx, 0, (hanse_bytes){aad, sizeof aad}, plain.data, (hanse_bytes){sealed.data + 32, sealed.len - 32}, err);

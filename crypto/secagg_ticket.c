@@ -95,7 +95,7 @@ static hanse_rc seal_one(uint8_t ct[HANSE_SECAGG_CT_LEN], const hanse_secagg_tic
     hanse_rc rc = share_info(info, ticket, holder_id, holder, err);
 
     if (rc == HANSE_OK) {
-        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, pub, share_sk, (hanse_bytes){info, sizeof info}, err);
+        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, pub, (hanse_x25519_pair){share_sk, ticket->share_pub}, (hanse_bytes){info, sizeof info}, err);
         if (rc == HANSE_E_AUTH)
             rc = HANSE_SECAGG_FAIL(err, LOWORDER, "epoch key of member %u is of low order", holder);
     }
@@ -106,14 +106,14 @@ static hanse_rc seal_one(uint8_t ct[HANSE_SECAGG_CT_LEN], const hanse_secagg_tic
 }
 
 hanse_rc secagg_share_open(uint8_t shares[2][32], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32],
-                           uint32_t holder, const uint8_t epoch_secret[32], hanse_bytes ct, hanse_err *err)
+                           uint32_t holder, hanse_x25519_pair epoch, hanse_bytes ct, hanse_err *err)
 {
     uint8_t info[44], plain[64];
     hanse_hpke *ctx = NULL;
     hanse_rc rc = share_info(info, ticket, holder_id, holder, err);
 
     if (rc == HANSE_OK)
-        rc = hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, epoch_secret, ticket->share_pub,
+        rc = hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, epoch, ticket->share_pub,
                                      (hanse_bytes){info, sizeof info}, err);
     if (rc == HANSE_OK && ct.len != HANSE_SECAGG_CT_LEN)
         rc = HANSE_E_AUTH;

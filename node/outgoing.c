@@ -66,7 +66,7 @@ static hanse_rc open_sealed(hanse_node_outgoing *out, const char *dir, const han
     if (rc == HANSE_OK && secret.len != HANSE_X25519_LEN)
         rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: %zu bytes, want %d", path, secret.len, HANSE_X25519_LEN);
     if (rc == HANSE_OK)
-        rc = hanse_hpke_sender_new(&out->hpke, enc, HANSE_AEAD_AES256GCM, offer->seal_key, secret.data, hanse_bytes_str(HANSE_SEALED_INFO), err);
+        rc = hanse_hpke_sender_new(&out->hpke, enc, HANSE_AEAD_AES256GCM, offer->seal_key, (hanse_x25519_pair){secret.data, NULL}, hanse_bytes_str(HANSE_SEALED_INFO), err);
     hanse_buf_wipe(&secret);
     if (rc == HANSE_OK && memcmp(enc, out->header.enc, 32) != 0)
         rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: not the key of the stored contribution", path);

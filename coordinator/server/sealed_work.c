@@ -22,7 +22,7 @@ static hanse_rc open_chunk(hanse_hpke *hpke, const hanse_spool *spool, uint64_t 
 
 static hanse_rc make_receiver(hanse_hpke **hpke, const hanse_live_run *run, const hanse_upload *header, hanse_err *err)
 {
-    return hanse_hpke_receiver_new(hpke, HANSE_AEAD_AES256GCM, run->seal_key, header->enc, hanse_bytes_str(HANSE_SEALED_INFO), err);
+    return hanse_hpke_receiver_new(hpke, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){run->seal_key, NULL}, header->enc, hanse_bytes_str(HANSE_SEALED_INFO), err);
 }
 
 hanse_rc hanse_sealed_shape(hanse_spool_shape *out, const hanse_upload *header, hanse_err *err)

@@ -26,20 +26,25 @@ HANSE_MUST_CHECK hanse_rc hanse_x25519_keygen(uint8_t secret[HANSE_X25519_LEN], 
 /* The public key of a secret. */
 HANSE_MUST_CHECK hanse_rc hanse_x25519_public(uint8_t pub[HANSE_X25519_LEN], const uint8_t secret[HANSE_X25519_LEN],
                                               hanse_err *err);
-/* shared = X25519(secret, peer). Errors: AUTH (the peer's point is of low order), NOMEM. */
-HANSE_MUST_CHECK hanse_rc hanse_x25519(uint8_t shared[32], const uint8_t secret[HANSE_X25519_LEN],
-                                       const uint8_t peer[HANSE_X25519_LEN], hanse_err *err);
 
-/* SetupBaseS with the given ephemeral secret: `enc` goes to the receiver, `out` is owned by the caller.
+/* One's own key pair. `pub` is hanse_x25519_public(secret), or NULL: computed where it is needed, which costs as much as an
+ * agreement does; a site of a large consortium makes thousands of those in a round. A wrong one harms its holder only. */
+typedef struct hanse_x25519_pair {
+    const uint8_t *secret, *pub; /* [32] */
+} hanse_x25519_pair;
+
+/* shared = X25519(mine.secret, peer). Errors: AUTH (the peer's point is of low order), NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_x25519(uint8_t shared[32], hanse_x25519_pair mine, const uint8_t peer[HANSE_X25519_LEN],
+                                       hanse_err *err);
+
+/* SetupBaseS with the given ephemeral key: `enc`, its public half, goes to the receiver, `out` is owned by the caller.
  *   info  binds the use ("hanse1/upload"), at most 512 bytes
  * Errors: AUTH (recipient key of low order), USAGE, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_hpke_sender_new(hanse_hpke **out, uint8_t enc[HANSE_X25519_LEN], hanse_aead aead,
                                                 const uint8_t recipient[HANSE_X25519_LEN],
-                                                const uint8_t ephemeral[HANSE_X25519_LEN], hanse_bytes info,
-                                                hanse_err *err);
+                                                hanse_x25519_pair ephemeral, hanse_bytes info, hanse_err *err);
 /* SetupBaseR. Errors: AUTH (enc of low order), USAGE, NOMEM. */
-HANSE_MUST_CHECK hanse_rc hanse_hpke_receiver_new(hanse_hpke **out, hanse_aead aead,
-                                                  const uint8_t secret[HANSE_X25519_LEN],
+HANSE_MUST_CHECK hanse_rc hanse_hpke_receiver_new(hanse_hpke **out, hanse_aead aead, hanse_x25519_pair mine,
                                                   const uint8_t enc[HANSE_X25519_LEN], hanse_bytes info,
                                                   hanse_err *err);
 /* The same context for another thread. */

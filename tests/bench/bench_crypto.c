@@ -120,7 +120,7 @@ static void evp_sign(bench *b)
 
 static void agree(bench *b)
 {
-    must(hanse_x25519(b->out, b->secret, b->pub, NULL) == HANSE_OK, "X25519");
+    must(hanse_x25519(b->out, (hanse_x25519_pair){b->secret, NULL}, b->pub, NULL) == HANSE_OK, "X25519");
 }
 
 static void keygen(bench *b)
@@ -206,8 +206,8 @@ int main(void)
     must(hanse_random(b.plain, CHUNK, NULL) == HANSE_OK && hanse_random(key, sizeof key, NULL) == HANSE_OK, "random bytes");
     must(EVP_EncryptInit_ex2(b.gcm_seal, gcm, key, NULL, NULL) == 1 && EVP_DecryptInit_ex2(b.gcm_open, gcm, key, NULL, NULL) == 1, "EVP key");
     must(hanse_x25519_keygen(b.secret, b.pub, NULL) == HANSE_OK
-             && hanse_hpke_sender_new(&b.sender, enc, HANSE_AEAD_AES256GCM, b.pub, key, HANSE_BYTES_EMPTY, NULL) == HANSE_OK
-             && hanse_hpke_receiver_new(&b.receiver, HANSE_AEAD_AES256GCM, b.secret, enc, HANSE_BYTES_EMPTY, NULL) == HANSE_OK
+             && hanse_hpke_sender_new(&b.sender, enc, HANSE_AEAD_AES256GCM, b.pub, (hanse_x25519_pair){key, NULL}, HANSE_BYTES_EMPTY, NULL) == HANSE_OK
+             && hanse_hpke_receiver_new(&b.receiver, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){b.secret, b.pub}, enc, HANSE_BYTES_EMPTY, NULL) == HANSE_OK
              && hanse_hpke_seal(b.sender, 0, HANSE_BYTES_EMPTY, b.sealed, (hanse_bytes){b.plain, CHUNK}, NULL) == HANSE_OK, "HPKE");
 
     row_gb("HPKE seal 1 MiB", (double)CHUNK, seal, gcm_seal, &b);

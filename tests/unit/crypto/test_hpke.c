@@ -34,9 +34,9 @@ static void pair(hanse_aead aead, hanse_hpke **sender, hanse_hpke **receiver, ui
     assert_int_equal(hanse_hex_decode(r, 32, SK_R, NULL), HANSE_OK);
     assert_int_equal(hanse_x25519_public(pub, r, NULL), HANSE_OK);
     assert_hex(pub, 32, "3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d");
-    assert_int_equal(hanse_hpke_sender_new(sender, enc, aead, pub, e, info, NULL), HANSE_OK);
+    assert_int_equal(hanse_hpke_sender_new(sender, enc, aead, pub, (hanse_x25519_pair){e, NULL}, info, NULL), HANSE_OK);
     assert_hex(enc, 32, "37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431");
-    assert_int_equal(hanse_hpke_receiver_new(receiver, aead, r, enc, info, NULL), HANSE_OK);
+    assert_int_equal(hanse_hpke_receiver_new(receiver, aead, (hanse_x25519_pair){r, pub}, enc, info, NULL), HANSE_OK);
 }
 
 static void test_vectors(void **state)
@@ -81,14 +81,18 @@ static void test_x25519(void **state)
          "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
          "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"},
     };
-    uint8_t a[32], b[32], k[32];
+    uint8_t a[32], pub[32], b[32], k[32];
     hanse_err err;
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(hanse_hex_decode(a, 32, rows[i].secret, NULL), HANSE_OK);
         assert_int_equal(hanse_hex_decode(b, 32, rows[i].peer, NULL), HANSE_OK);
-        assert_int_equal(hanse_x25519(k, a, b, &err), HANSE_OK);
+        assert_int_equal(hanse_x25519(k, (hanse_x25519_pair){a, NULL}, b, &err), HANSE_OK);
+        assert_hex(k, 32, rows[i].want);
+        memset(k, 0, sizeof k);
+        assert_int_equal(hanse_x25519_public(pub, a, &err), HANSE_OK);
+        assert_int_equal(hanse_x25519(k, (hanse_x25519_pair){a, pub}, b, &err), HANSE_OK);
         assert_hex(k, 32, rows[i].want);
     }
 }
@@ -111,8 +115,8 @@ static void test_low_order(void **state)
     assert_int_equal(hanse_x25519_keygen(secret, pub, &err), HANSE_OK);
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         assert_int_equal(hanse_hex_decode(point, 32, points[i], NULL), HANSE_OK);
-        assert_int_equal(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, point, secret, HANSE_BYTES_EMPTY, &err), HANSE_E_AUTH);
-        assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, secret, point, HANSE_BYTES_EMPTY, &err), HANSE_E_AUTH);
+        assert_int_equal(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, point, (hanse_x25519_pair){secret, NULL}, HANSE_BYTES_EMPTY, &err), HANSE_E_AUTH);
+        assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){secret, NULL}, point, HANSE_BYTES_EMPTY, &err), HANSE_E_AUTH);
         assert_null(ctx);
     }
 }
@@ -149,8 +153,8 @@ static void test_refused(void **state)
     assert_int_equal(hanse_hpke_open(receiver, 1ULL << 40, bound, out, (hanse_bytes){sealed, sizeof sealed}, &err), HANSE_OK);
     assert_int_equal(hanse_hpke_open(sender, 1, bound, out, (hanse_bytes){sealed, sizeof sealed}, &err), HANSE_E_USAGE);
     assert_int_equal(hanse_hpke_seal(receiver, 1, bound, out, (hanse_bytes){sealed, 4}, &err), HANSE_E_USAGE);
-    assert_int_equal(hanse_hpke_receiver_new(&none, (hanse_aead)3, key, key, HANSE_BYTES_EMPTY, &err), HANSE_E_USAGE);
-    assert_int_equal(hanse_hpke_receiver_new(&none, HANSE_AEAD_AES256GCM, key, key, (hanse_bytes){long_info, 513}, &err), HANSE_E_USAGE);
+    assert_int_equal(hanse_hpke_receiver_new(&none, (hanse_aead)3, (hanse_x25519_pair){key, NULL}, key, HANSE_BYTES_EMPTY, &err), HANSE_E_USAGE);
+    assert_int_equal(hanse_hpke_receiver_new(&none, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){key, NULL}, key, (hanse_bytes){long_info, 513}, &err), HANSE_E_USAGE);
     assert_null(none);
     hanse_hpke_free(sender);
     hanse_hpke_free(receiver);
@@ -225,7 +229,7 @@ static void test_memory(void **state)
     hanse_alloc_fail_at(0);
     assert_int_equal(hanse_hpke_clone(&copy, receiver, &err), HANSE_E_NOMEM);
     hanse_alloc_fail_at(0);
-    assert_int_equal(hanse_hpke_receiver_new(&copy, HANSE_AEAD_AES256GCM, key, enc, HANSE_BYTES_EMPTY, &err), HANSE_E_NOMEM);
+    assert_int_equal(hanse_hpke_receiver_new(&copy, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){key, NULL}, enc, HANSE_BYTES_EMPTY, &err), HANSE_E_NOMEM);
     hanse_alloc_fail_at(-1);
     assert_null(copy);
     hanse_hpke_free(sender);
@@ -245,7 +249,7 @@ static void test_other_implementation(void **state)
     (void)state;
     assert_int_equal(hanse_x25519_keygen(secret, pub, NULL), HANSE_OK);
     assert_int_equal(OSSL_HPKE_encap(other, enc, &enc_len, pub, sizeof pub, (const uint8_t *)"info", 4), 1);
-    assert_int_equal(hanse_hpke_receiver_new(&receiver, HANSE_AEAD_AES256GCM, secret, enc, hanse_bytes_str("info"), NULL), HANSE_OK);
+    assert_int_equal(hanse_hpke_receiver_new(&receiver, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){secret, NULL}, enc, hanse_bytes_str("info"), NULL), HANSE_OK);
     for (uint64_t seq = 0; seq < 3; seq++) {
         size_t len = sizeof sealed;
         assert_int_equal(OSSL_HPKE_seal(other, sealed, &len, (const uint8_t *)"aad", 3, (const uint8_t *)plain_text, 29), 1);

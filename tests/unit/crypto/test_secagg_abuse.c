@@ -85,7 +85,7 @@ static void open_answer(world *w, uint32_t i, hanse_secagg_answer *out, bool res
     memcpy(aad, hanse_secagg_round_id(w->round), 32);
     assert_int_equal(hanse_secagg_hash(aad + 32, "cut", hanse_secagg_round_cut_signed(w->round).bytes, NULL), HANSE_OK);
     memcpy(aad + 64, hanse_secagg_roster_id(w->roster, i), 32);
-    assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, w->seal_secret, sealed.data, info, NULL), HANSE_OK);
+    assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){w->seal_secret, w->seal_key}, sealed.data, info, NULL), HANSE_OK);
     assert_int_equal(hanse_hpke_open(ctx, 0, (hanse_bytes){aad, 96}, plain, (hanse_bytes){sealed.data + 32, sealed.len - 32}, NULL), HANSE_OK);
     hanse_hpke_free(ctx);
     sig_len = plain[0];
@@ -100,7 +100,7 @@ static void open_answer(world *w, uint32_t i, hanse_secagg_answer *out, bool res
         memcpy(plain + 1, sig, sig_len);
         memcpy(plain + 1 + sig_len, bytes.data, bytes.len);
         world_random(w, seed, 32);
-        assert_int_equal(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, w->seal_key, seed, info, NULL), HANSE_OK);
+        assert_int_equal(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, w->seal_key, (hanse_x25519_pair){seed, NULL}, info, NULL), HANSE_OK);
         memcpy(site->extra.data, enc, 32);
         assert_int_equal(hanse_hpke_seal(ctx, 0, (hanse_bytes){aad, 96}, site->extra.data + 32, (hanse_bytes){plain, len}, NULL), HANSE_OK);
         hanse_hpke_free(ctx);
