@@ -9,8 +9,6 @@
 #include <math.h>
 #include <unistd.h>
 
-#define PIECE ((size_t)1 << 18) /* words of the largest chunk */
-
 /* One run of the work, and its memory. */
 typedef struct masking {
     hanse_mask_work *work;
@@ -21,9 +19,10 @@ typedef struct masking {
     double factor;            /* the whole update is scaled by it */
     uint64_t *aux;            /* [aux_count] of the last segment */
     size_t aux_count;
-    float *update, *base; /* [PIECE] */
-    void *lanes;          /* [PIECE] u32 or u64 */
-    uint8_t *packed;      /* [HANSE_PAYLOAD_MAX] */
+    size_t words, lanes_len, packed_len; /* of the largest chunk; a small model needs little room */
+    float *update, *base; /* [words] */
+    void *lanes;          /* [lanes_len] bytes, as u32 or u64 */
+    uint8_t *packed;      /* [packed_len] */
     uint8_t (*leaves)[32];
     const atomic_bool *stop;
 } masking;
@@ -33,6 +32,11 @@ void hanse_mask_work_clear(hanse_mask_work *work)
     hanse_secagg_masker_free(work->masker);
     hanse_buf_clear(&work->spec);
     *work = (hanse_mask_work){.masker = NULL};
+}
+
+static size_t lane_len(const hanse_secagg_segment *segment)
+{
+    return segment->bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t);
 }
 
 static hanse_rc stopped(const masking *m, hanse_err *err)
@@ -63,8 +67,8 @@ static hanse_rc largest_of(masking *m, const hanse_tensor *tensor, double *large
     hanse_rc rc = HANSE_OK;
 
     *largest = 0;
-    for (uint64_t at = 0; rc == HANSE_OK && at < tensor->count; at += PIECE) {
-        size_t count = tensor->count - at < PIECE ? (size_t)(tensor->count - at) : PIECE;
+    for (uint64_t at = 0; rc == HANSE_OK && at < tensor->count; at += m->words) {
+        size_t count = tensor->count - at < m->words ? (size_t)(tensor->count - at) : m->words;
         float most = 0;
 
         rc = stopped(m, err);
@@ -134,7 +138,7 @@ static hanse_rc fill_update(masking *m, hanse_quantiser *quantiser, const hanse_
     const size_t count = left < chunk->words ? (size_t)left : chunk->words;
     hanse_rc rc = HANSE_OK;
 
-    memset(m->lanes, 0, chunk->words * (segment->bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)));
+    memset(m->lanes, 0, chunk->words * lane_len(segment));
     if (count > 0)
         rc = read_update(m, &m->layout.tensors[chunk->segment], chunk->word, count, err);
     for (size_t i = 0; rc == HANSE_OK && m->factor < 1 && i < count; i++)
@@ -171,7 +175,7 @@ static hanse_rc put_chunk(masking *m, hanse_quantiser *quantiser, uint64_t index
     if (rc == HANSE_OK && quantiser != NULL)
         rc = fill_update(m, quantiser, &chunk, err);
     else if (rc == HANSE_OK && m->spec.segments[chunk.segment].scaled)
-        memset(m->lanes, 0, chunk.words * (bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)));
+        memset(m->lanes, 0, chunk.words * lane_len(&m->spec.segments[chunk.segment]));
     else if (rc == HANSE_OK)
         fill_words(m, &chunk);
     if (rc == HANSE_OK)
@@ -221,21 +225,36 @@ static hanse_rc write_words(masking *m, const hanse_plan *plan, const hanse_spec
     return rc == HANSE_OK ? hanse_secagg_merkle(m->work->root, m->leaves, (size_t)chunks, err) : rc;
 }
 
+static void measure_chunks(masking *m, uint64_t chunks)
+{
+    for (uint64_t i = 0; i < chunks; i++) {
+        const hanse_secagg_chunk chunk = hanse_secagg_chunk_at(&m->spec, i);
+        const size_t lanes_len = chunk.words * lane_len(&m->spec.segments[chunk.segment]);
+
+        m->words = chunk.words > m->words ? chunk.words : m->words;
+        m->lanes_len = lanes_len > m->lanes_len ? lanes_len : m->lanes_len;
+        m->packed_len = chunk.len > m->packed_len ? chunk.len : m->packed_len;
+    }
+}
+
 static hanse_rc prepare(masking *m, const hanse_plan *plan, hanse_err *err)
 {
+    uint64_t chunks;
     hanse_rc rc = hanse_secagg_spec_decode(&m->spec, hanse_buf_bytes(&m->work->spec), err);
 
     if (rc == HANSE_OK)
         rc = hanse_layout_of_plan(&m->layout, plan, err);
     if (rc != HANSE_OK)
         return rc;
+    chunks = hanse_secagg_chunks(&m->spec);
     m->aux_count = (size_t)m->spec.segments[m->spec.segments_count - 1].count;
     m->aux = hanse_calloc(m->aux_count, sizeof *m->aux);
-    m->update = hanse_calloc(PIECE, sizeof *m->update);
-    m->base = hanse_calloc(PIECE, sizeof *m->base);
-    m->lanes = hanse_calloc(PIECE, sizeof(uint32_t)); /* wide chunks have half the words */
-    m->packed = hanse_calloc(1, HANSE_PAYLOAD_MAX);
-    m->leaves = hanse_calloc((size_t)hanse_secagg_chunks(&m->spec), sizeof *m->leaves);
+    measure_chunks(m, chunks);
+    m->update = hanse_calloc(m->words, sizeof *m->update);
+    m->base = hanse_calloc(m->words, sizeof *m->base);
+    m->lanes = hanse_calloc(1, m->lanes_len);
+    m->packed = hanse_calloc(1, m->packed_len);
+    m->leaves = hanse_calloc((size_t)chunks, sizeof *m->leaves);
     if (m->aux == NULL || m->update == NULL || m->base == NULL || m->lanes == NULL || m->packed == NULL || m->leaves == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to mask the contribution");
     return HANSE_OK;
@@ -244,7 +263,7 @@ static hanse_rc prepare(masking *m, const hanse_plan *plan, hanse_err *err)
 static void finish(masking *m)
 {
     if (m->lanes != NULL)
-        hanse_wipe(m->lanes, PIECE * sizeof(uint32_t));
+        hanse_wipe(m->lanes, m->lanes_len);
     hanse_free(m->aux);
     hanse_free(m->update);
     hanse_free(m->base);
