@@ -1,12 +1,14 @@
-"""What heart, mnist and rounds share: where things are, and tables in the documentation."""
+"""What heart, mnist, rounds and load share: where things are, and tables in the documentation."""
 import os
 import re
+import resource
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 os.environ.setdefault("HANSE_BIN", os.path.join(ROOT, "build", "release"))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 sys.dont_write_bytecode = True
+SPARE = 200  # descriptors of a process beside its connections
 
 
 def data_dir(name):
@@ -26,6 +28,25 @@ def plan_text(name, **changes):
         if found != 1:
             sys.exit("%s: the key %s must be there once" % (name, key))
     return text
+
+
+def raise_files_limit(want):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < want:
+        sys.exit("this needs %d open files, the hard limit is %d: raise it (ulimit -Hn) or take fewer sites" % (want, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, want), hard))
+
+
+def set_limits(c, **limits):
+    path = os.path.join(c.home, "coordinator.yaml")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    for key, value in limits.items():
+        text, found = re.subn(r"(?m)^  %s: \S+" % key, "  %s: %d" % (key, value), text)
+        if found != 1:
+            sys.exit("coordinator.yaml: %s must be there once" % key)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_table(marker, lines, files):
