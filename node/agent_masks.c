@@ -381,23 +381,43 @@ static hanse_rc keep(hanse_buf *to, hanse_bytes from, hanse_err *err)
     return hanse_buf_append(to, from.data, from.len, err);
 }
 
-/* The kept masks as an event; `list` and `shares` are the caller's to free. */
-static hanse_rc spec_event(const hanse_agent_masks *masks, hanse_secagg_event *event, hanse_signed **list, hanse_bytes **shares, hanse_err *err)
+static hanse_msg_masks kept(const hanse_agent_masks *masks)
+{
+    return (hanse_msg_masks){.spec = hanse_buf_bytes(&masks->spec), .sig = hanse_buf_bytes(&masks->spec_sig),
+                             .tickets = hanse_buf_bytes(&masks->tickets), .shares = hanse_buf_bytes(&masks->shares)};
+}
+
+/* A round's masks as an event of its slot; `list` and `shares` are the caller's to free. */
+static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks *of, uint64_t slot, hanse_secagg_event *event, hanse_signed **list,
+                           hanse_bytes **shares, hanse_err *err)
 {
     const size_t n = masks->roster.sites_count;
     size_t count = 0;
-    hanse_rc rc = hanse_signed_list_decode(list, &count, hanse_buf_bytes(&masks->tickets), n, err);
+    hanse_rc rc = hanse_signed_list_decode(list, &count, of->tickets, n, err);
 
-    if (rc == HANSE_OK && (count != n || masks->shares.len != n * HANSE_SECAGG_CT_LEN))
+    if (rc == HANSE_OK && (count != n || of->shares.len != n * HANSE_SECAGG_CT_LEN))
         rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "masks of %zu sites, the roster has %zu", count, n);
     *shares = hanse_calloc(n, sizeof **shares);
     if (rc == HANSE_OK && *shares == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
     for (size_t i = 0; rc == HANSE_OK && i < n; i++)
         if ((*list)[i].bytes.len > 0)
-            (*shares)[i] = (hanse_bytes){masks->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
-    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .object = {hanse_buf_bytes(&masks->spec), hanse_buf_bytes(&masks->spec_sig)},
-                                  .tickets = *list, .shares = *shares};
+            (*shares)[i] = (hanse_bytes){of->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .slot = slot, .object = {of->spec, of->sig}, .tickets = *list, .shares = *shares};
+    return rc;
+}
+
+/* Only the newest are kept: those of an older slot come for a duty that is left from it, and may come after them. */
+static hanse_rc keep_masks(hanse_agent_masks *masks, const hanse_msg_masks *message, hanse_err *err)
+{
+    hanse_rc rc = keep(&masks->spec, message->spec, err);
+
+    if (rc == HANSE_OK)
+        rc = keep(&masks->spec_sig, message->sig, err);
+    if (rc == HANSE_OK)
+        rc = keep(&masks->tickets, message->tickets, err);
+    if (rc == HANSE_OK)
+        rc = keep(&masks->shares, message->shares, err);
     return rc;
 }
 
@@ -413,22 +433,16 @@ hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message
 
     if (rc != HANSE_OK || !is_ours(agent, spec.run))
         goto done;
-    masks->spec_slot = spec.slot;
-    rc = keep(&masks->spec, message->spec, err);
-    if (rc == HANSE_OK)
-        rc = keep(&masks->spec_sig, message->sig, err);
-    if (rc == HANSE_OK)
-        rc = keep(&masks->tickets, message->tickets, err);
-    if (rc == HANSE_OK)
-        rc = keep(&masks->shares, message->shares, err);
-    if (rc == HANSE_OK)
-        rc = spec_event(masks, &event, &list, &shares, err);
+    rc = spec_event(masks, message, spec.slot, &event, &list, &shares, err);
+    if (rc == HANSE_OK && spec.slot >= masks->spec_slot) {
+        masks->spec_slot = spec.slot;
+        masks->refused = (hanse_err){.rc = HANSE_OK};
+        rc = keep_masks(masks, message, err);
+    }
     if (rc != HANSE_OK)
         goto done;
-    event.slot = spec.slot;
-    masks->refused = (hanse_err){.rc = HANSE_OK};
     rc = step(agent, &event, &why);
-    if (rc != HANSE_OK)
+    if (rc != HANSE_OK && spec.slot == masks->spec_slot)
         masks->refused = why;
     rc = logged(rc, "masks_refused", spec.slot, &why);
     if (rc != HANSE_OK && err != NULL)
@@ -479,15 +493,17 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
     hanse_agent_masks *masks = agent->masks;
     const hanse_site_run *run = &agent->site.run;
     char hex[33], name[128];
-    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_SPEC};
+    hanse_secagg_event event;
     hanse_signed *list = NULL;
     hanse_bytes *shares = NULL;
+    hanse_msg_masks of;
     hanse_rc rc = check_masks(agent, err);
 
-    if (rc == HANSE_OK)
-        rc = spec_event(masks, &event, &list, &shares, err);
     if (rc == HANSE_OK) {
-        event.slot = run->spec.slot;
+        of = kept(masks);
+        rc = spec_event(masks, &of, run->spec.slot, &event, &list, &shares, err);
+    }
+    if (rc == HANSE_OK) {
         event.take_part = true;
         event.weight = run->spec.kind == HANSE_ROUND_TRAINING && run->counted > 0 ? run->counted : 1; /* joining: no weight yet */
         memcpy(event.model_root, run->spec.model_root, 32);

@@ -55,6 +55,7 @@ typedef struct sim_conn {
     hanse_session session; /* while edge_open */
     hanse_buf cert_pem;    /* what the site showed */
     hanse_buf told;        /* the message that the coordinator is writing */
+    hanse_buf masks;       /* the last MASKS that it wrote */
 } sim_conn;
 
 /* ---- processes ---- */

@@ -57,6 +57,22 @@ static bool may_repeat(const hanse_buf *told)
     return message.kind != HANSE_WELCOME && message.kind != HANSE_CHUNK && message.kind != HANSE_MODEL && message.kind != HANSE_RESUME;
 }
 
+/* A coordinator sends the masks of an older round once more, for a duty that is left from it: behind those of the newer one. */
+static void repeat_masks(sim_conn *conn)
+{
+    hanse_message message;
+
+    if (hanse_message_decode(&message, hanse_buf_bytes(&conn->told), HANSE_FROM_COORDINATOR, NULL) != HANSE_OK || message.kind != HANSE_MASKS)
+        return;
+    if (sim.setup.network && !sim.calm && conn->masks.len > 0 && sim_chance(&sim.chance, 200)) {
+        sim.faults.duplicates++;
+        sim_conn_send(conn, false, hanse_buf_bytes(&conn->masks), true);
+    }
+    conn->masks.len = 0;
+    if (hanse_buf_append(&conn->masks, conn->told.data, conn->told.len, NULL) != HANSE_OK)
+        sim_wrong("no memory for a message");
+}
+
 /* One fragment; false when there was none. */
 static bool write_one(sim_conn *conn)
 {
@@ -79,6 +95,7 @@ static bool write_one(sim_conn *conn)
         sim.faults.duplicates++;
         sim_conn_send(conn, false, hanse_buf_bytes(&conn->told), true);
     }
+    repeat_masks(conn);
     return true;
 }
 

@@ -230,6 +230,7 @@ void sim_net_clear(void)
         drop(&sim.conns->down);
         hanse_buf_clear(&sim.conns->cert_pem);
         hanse_buf_clear(&sim.conns->told);
+        hanse_buf_clear(&sim.conns->masks);
         hanse_free(sim.conns);
         sim.conns = next;
     }

@@ -300,11 +300,12 @@ void sim_watch_told(int site, hanse_bytes bytes)
 
 void sim_watch_log(const char *line)
 {
-    static const char *const never[] = {" two_cuts ", " contribution_lost ", " run_not_loaded ", " masking_unreadable ", " wrong_shares "};
+    static const char *const never[] = {" two_cuts ", " contribution_lost ", " run_not_loaded ", " masking_unreadable ", " wrong_shares ",
+                                        "a masked round without its masks"};
 
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strstr(line, never[i]) != NULL)
-            sim_wrong("%s logs%s", sim_name(sim.current), never[i]);
+            sim_wrong("%s logs: %s", sim_name(sim.current), never[i]);
     if (sim.current > SIM_COORDINATOR && strstr(line, "accept retry") != NULL)
         sim.sites[sim.current].wants_retry = true; /* its operator reads that */
 }
