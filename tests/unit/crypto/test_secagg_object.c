@@ -33,7 +33,7 @@ static hanse_secagg_spec a_spec(hanse_secagg_segment *segments)
 {
     segments[0] = (hanse_secagg_segment){.count = 1000, .bits = 20, .bound = 400000, .clip = 0x3ff0000000000000u, .scaled = 1};
     segments[1] = (hanse_secagg_segment){.count = 8, .bits = 64, .bound = (uint64_t)1 << 50};
-    return (hanse_secagg_spec){.slot = 9, .kind = 1, .params = {10, 2, 2, 8, 7, 0}, .weight_total = 5000, .upload_deadline_ms = 5,
+    return (hanse_secagg_spec){.slot = 9, .kind = 1, .params = {.n = 10, .c = 2, .d_max = 2, .m = 8, .t = 7}, .weight_total = 5000, .upload_deadline_ms = 5,
                                .unmask_deadline_ms = 6, .chunk_words = 256, .segments_count = 2, .segments = segments};
 }
 
