@@ -105,6 +105,19 @@ void site_round_clear(site_round *round)
     secagg_streams_clear(&round->masks);
 }
 
+bool facts_take_round(site_round *out, hanse_secagg_site *site, const uint8_t round_id[32])
+{
+    for (size_t i = 0; i < SITE_ROUNDS; i++) {
+        if (site->rounds[i].view.n == 0 || memcmp(site->rounds[i].view.round_id, round_id, 32) != 0) /* public */
+            continue;
+        *out = site->rounds[i];
+        memmove(&site->rounds[i], &site->rounds[i + 1], (SITE_ROUNDS - 1 - i) * sizeof site->rounds[0]);
+        site->rounds[SITE_ROUNDS - 1] = (site_round){.view = {.n = 0}};
+        return true;
+    }
+    return false;
+}
+
 void facts_keep_round(hanse_secagg_site *site, site_round *fresh)
 {
     const site_round *same_slot = facts_round_read(site, fresh->view.spec.slot);

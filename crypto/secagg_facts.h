@@ -77,6 +77,8 @@ const site_round *facts_round_read(const hanse_secagg_site *site, uint64_t slot)
 /* Keep a round that was verified; what it holds is moved. The same slot's is replaced. With all places taken the one that was
  * verified longest ago goes, but never that of the last upload: an old spec, shown to a holder, costs nobody a round. */
 void facts_keep_round(hanse_secagg_site *site, site_round *fresh);
+/* Take the round of that id out, for its owner to keep again or to clear. False: it is not here. */
+bool facts_take_round(site_round *out, hanse_secagg_site *site, const uint8_t round_id[32]);
 void facts_forget_rounds(hanse_secagg_site *site);
 void site_round_clear(site_round *round);
 

@@ -408,13 +408,26 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
     return HANSE_OK;
 }
 
+/* Masks come twice: when they are told, and when the site takes part. Not a bit of them need be verified again: the round's id
+ * covers the spec, and the spec its tickets. */
+static hanse_rc open_view(secagg_view *out, site_round *known, hanse_secagg_site *site, const hanse_secagg_event *event, hanse_err *err)
+{
+    uint8_t round_id[32];
+    hanse_rc rc = hanse_secagg_hash(round_id, "round", event->object.bytes, err);
+
+    if (rc != HANSE_OK || !facts_take_round(known, site, round_id))
+        return rc == HANSE_OK ? secagg_view_open(out, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err) : rc;
+    *out = known->view;
+    return HANSE_OK;
+}
+
 static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
-    site_round fresh = {.view = {.n = 0}};
+    site_round fresh = {.view = {.n = 0}}, known = {.view = {.n = 0}};
     secagg_view *view = &fresh.view;
     bool again = false, reseed = false;
     const slot_fact *fact;
-    hanse_rc rc = secagg_view_open(view, site->config->roster, event->object, event->tickets, site->n, event->now_ms, err);
+    hanse_rc rc = open_view(view, &known, site, event, err);
 
     if (rc != HANSE_OK)
         return rc;
@@ -431,9 +444,12 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
         rc = keep_shares(&fresh.shares, event, site->n, err);
     if (rc == HANSE_OK)
         rc = bind_round(site, view, event, again, reseed, actions, err);
-    if (rc == HANSE_OK)
-        facts_keep_round(site, &fresh);
+    if (known.view.n > 0) /* one of the two owns it */
+        *(rc == HANSE_OK ? &known.view : view) = (secagg_view){.n = 0};
+    if (rc == HANSE_OK || known.view.n > 0)
+        facts_keep_round(site, rc == HANSE_OK ? &fresh : &known);
     site_round_clear(&fresh);
+    site_round_clear(&known);
     return rc;
 }
 
