@@ -45,8 +45,13 @@ static bool is_ours(const hanse_live_run *run, size_t member, hanse_rc rc)
            (hanse_is_passing(rc) || rc == HANSE_E_CORRUPT || run->members[member].kept);
 }
 
+/* What was acknowledged waits for the disk to be read again, and the cut with it; the rest is absent, and its site comes again. */
 static void take_back(hanse_live_run *run, size_t member, hanse_rc rc, const hanse_err *err)
 {
+    if (run->members[member].kept && hanse_live_run_put_off(run, HANSE_STEP_VERIFY, rc, err)) {
+        run->members[member].verify_again = true;
+        return;
+    }
     hanse_round_restore(&run->round, member, HANSE_MEMBER_ABSENT, 0);
     hanse_live_run_not_kept(run, member, rc, err);
 }

@@ -181,6 +181,7 @@ void hanse_live_run_cut(hanse_live_run *run)
 {
     hanse_err err = {0};
 
+    run->again = HANSE_STEP_NONE; /* who could not be read until now is not in it */
     hanse_log(HANSE_LOG_INFO, "round_cut run=%s round=%" PRIu64 " accepted=%zu of=%zu", run->row.name, run->current.round,
               hanse_round_accepted(&run->round), run->roster.sites_count);
     if (hanse_round_accepted(&run->round) < run->round.sites_min) /* the last one could not be stored */
@@ -345,7 +346,7 @@ static void clear_members(hanse_live_run *run)
         member->aux = NULL;
         hanse_buf_clear(&member->receipt);
         hanse_buf_clear(&member->receipt_sig);
-        member->kept = member->unchecked = false;
+        member->kept = member->unchecked = member->verify_again = false;
     }
 }
 

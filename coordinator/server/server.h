@@ -46,10 +46,11 @@ typedef struct hanse_member {
     hanse_buf receipt, receipt_sig;
     bool kept;      /* the store says that it was accepted */
     bool unchecked; /* accepted before a restart: its bytes are checked before they are summed */
+    bool verify_again; /* they could not be read: see HANSE_STEP_VERIFY */
 } hanse_member;
 
 /* What a round is about to do when trouble of ours stops it. */
-typedef enum hanse_step { HANSE_STEP_NONE, HANSE_STEP_SUM, HANSE_STEP_PUBLISH, HANSE_STEP_VOID } hanse_step;
+typedef enum hanse_step { HANSE_STEP_NONE, HANSE_STEP_VERIFY, HANSE_STEP_SUM, HANSE_STEP_PUBLISH, HANSE_STEP_VOID } hanse_step;
 
 struct hanse_live_run {
     hanse_server *server;

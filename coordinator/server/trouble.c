@@ -39,6 +39,16 @@ bool hanse_live_run_put_off(hanse_live_run *run, hanse_step step, hanse_rc rc, c
     return true;
 }
 
+static void verify_again(hanse_live_run *run)
+{
+    for (size_t i = 0; i < run->roster.sites_count; i++) {
+        if (run->members[i].verify_again && run->round.phase == HANSE_PHASE_COLLECT && run->round.members[i] == HANSE_MEMBER_VERIFYING) {
+            run->members[i].verify_again = false;
+            hanse_job_verify(run, i);
+        }
+    }
+}
+
 void hanse_live_run_try_again(hanse_live_run *run, uint64_t now_ms)
 {
     const hanse_step step = run->again;
@@ -46,7 +56,9 @@ void hanse_live_run_try_again(hanse_live_run *run, uint64_t now_ms)
     if (step == HANSE_STEP_NONE || now_ms < run->again_ms || run->server->stopping)
         return;
     run->again = HANSE_STEP_NONE;
-    if (step != HANSE_STEP_SUM)
+    if (step == HANSE_STEP_VERIFY)
+        verify_again(run);
+    else if (step != HANSE_STEP_SUM)
         hanse_live_run_close(run, step == HANSE_STEP_PUBLISH);
     else if (run->masks != NULL && run->masks->cut_kept)
         hanse_masks_try_unmask(run);
