@@ -191,6 +191,8 @@ static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, h
 
     if (rc == HANSE_OK)
         rc = hanse_result_decode(&result, message->object, err);
+    if (rc == HANSE_OK && hanse_site_is_past(&agent->site, &result))
+        goto done;
     if (rc == HANSE_OK)
         rc = hanse_object_hash(hash, message->object, err);
     if (rc == HANSE_OK)
@@ -201,6 +203,7 @@ static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, h
         rc = hanse_agent_feed(agent, &event, err);
     if (rc == HANSE_OK)
         rc = hanse_agent_masks_result(agent, &result, err);
+done:
     hanse_result_clear(&result);
     return rc;
 }

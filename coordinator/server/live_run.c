@@ -397,6 +397,30 @@ void hanse_live_run_send_result(hanse_live_run *run, size_t member)
     hanse_session_send(session, &message);
 }
 
+/* While a site was away rounds were void after the one that it was in. It must hear of that one first: its rows are in the run's total from
+ * there on, and it takes part with no more than it knows to be in it. */
+static void send_counted(hanse_live_run *run, size_t member)
+{
+    hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
+    hanse_message message = {.kind = HANSE_RESULT};
+    hanse_store_round round;
+    bool found = false;
+    hanse_err err = {0};
+
+    if (session == NULL || hanse_store_round_counted(run->server->store, run->row.run_id, run->roster.sites[member].id, &round, &found, &err) != HANSE_OK) {
+        if (session != NULL)
+            hanse_log(HANSE_LOG_ERROR, "store reason=%s", err.text);
+        return;
+    }
+    if (!found)
+        return;
+    message.result.object = hanse_buf_bytes(&round.result);
+    message.result.sig = hanse_buf_bytes(&round.result_sig);
+    if (!hanse_bytes_equal(message.result.object, hanse_buf_bytes(&run->last_result)))
+        hanse_session_send(session, &message);
+    hanse_store_round_clear(&round);
+}
+
 void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_answer *answer)
 {
     hanse_member *self = &run->members[member];
@@ -412,6 +436,7 @@ void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t m
     hanse_log(HANSE_LOG_INFO, "run_answer run=%s site=%s accepted=%d reason=%s", run->row.name, session->name, (int)answer->accepted, reason);
     if (!answer->accepted)
         return;
+    send_counted(run, member);
     hanse_live_run_send_result(run, member);
     if (run->masks != NULL) {
         run->masks->members[member].told = false; /* its EPOCH follows */

@@ -167,6 +167,9 @@ HANSE_MUST_CHECK hanse_rc hanse_store_publish(hanse_store *store, const hanse_st
 /* The open round of a run (`found`), or the newest round of any state. `out` overwritten when found: hanse_store_round_clear(). */
 HANSE_MUST_CHECK hanse_rc hanse_store_round_current(hanse_store *store, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_round_newest(hanse_store *store, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err);
+/* The newest published round, evaluations aside, that has an accepted contribution of the site. */
+HANSE_MUST_CHECK hanse_rc hanse_store_round_counted(hanse_store *store, const uint8_t run_id[16], const uint8_t site_id[32], hanse_store_round *out,
+                                                    bool *found, hanse_err *err);
 /* Every attempt of every round, by slot. */
 HANSE_MUST_CHECK hanse_rc hanse_store_rounds(hanse_store *store, const uint8_t run_id[16], hanse_store_round **out, size_t *count, hanse_err *err);
 void hanse_store_round_clear(hanse_store_round *round);

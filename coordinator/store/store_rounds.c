@@ -130,14 +130,17 @@ static void read_round(hanse_query *query, hanse_store_round *round)
     hanse_query_buf(query, &round->result_sig);
 }
 
-/* The first row of a query about one run. */
-static hanse_rc one_round(hanse_store *store, const char *sql, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err)
+/* The first row of a query about one run, and one site if it asks for one. */
+static hanse_rc one_round(hanse_store *store, const char *sql, const uint8_t run_id[16], const uint8_t *site_id, hanse_store_round *out, bool *found,
+                          hanse_err *err)
 {
     hanse_query query = hanse_query_begin(store, sql, err);
     hanse_store_round round = {0};
     bool any;
 
     hanse_query_bind_blob(&query, run_id, 16);
+    if (site_id != NULL)
+        hanse_query_bind_blob(&query, site_id, 32);
     any = hanse_query_row(&query);
     if (any)
         read_round(&query, &round);
@@ -153,12 +156,20 @@ static hanse_rc one_round(hanse_store *store, const char *sql, const uint8_t run
 
 hanse_rc hanse_store_round_current(hanse_store *store, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err)
 {
-    return one_round(store, "SELECT " ROUND_COLUMNS " FROM round WHERE run_id = ? AND state = 0", run_id, out, found, err);
+    return one_round(store, "SELECT " ROUND_COLUMNS " FROM round WHERE run_id = ? AND state = 0", run_id, NULL, out, found, err);
 }
 
 hanse_rc hanse_store_round_newest(hanse_store *store, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err)
 {
-    return one_round(store, "SELECT " ROUND_COLUMNS " FROM round WHERE run_id = ? ORDER BY slot DESC LIMIT 1", run_id, out, found, err);
+    return one_round(store, "SELECT " ROUND_COLUMNS " FROM round WHERE run_id = ? ORDER BY slot DESC LIMIT 1", run_id, NULL, out, found, err);
+}
+
+hanse_rc hanse_store_round_counted(hanse_store *store, const uint8_t run_id[16], const uint8_t site_id[32], hanse_store_round *out, bool *found,
+                                   hanse_err *err)
+{
+    return one_round(store, "SELECT " ROUND_COLUMNS " FROM round WHERE run_id = ? AND state = 1 AND kind <> 2 AND EXISTS(SELECT 1 FROM contribution c"
+                            " WHERE c.run_id = round.run_id AND c.round = round.round AND c.attempt = round.attempt AND c.site_id = ? AND c.state = 1)"
+                            " ORDER BY slot DESC LIMIT 1", run_id, site_id, out, found, err);
 }
 
 hanse_rc hanse_store_rounds(hanse_store *store, const uint8_t run_id[16], hanse_store_round **out, size_t *count, hanse_err *err)

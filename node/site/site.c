@@ -285,6 +285,11 @@ static void report_result(const hanse_site_event *event, bool worked, hanse_site
                   result->participants_count);
 }
 
+bool hanse_site_is_past(const hanse_site *site, const hanse_result *result)
+{
+    return in_run(site) && site->run.has_result && same(result->run, site->run.offer.run, 16) && result->slot < site->run.result_slot;
+}
+
 static hanse_rc on_result(hanse_site *site, const hanse_site_event *event, hanse_site_actions *actions, hanse_err *err)
 {
     const hanse_result *result = event->result;

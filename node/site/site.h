@@ -125,6 +125,9 @@ typedef struct hanse_site_actions {
 
 void hanse_site_init(hanse_site *site);
 
+/* A result before the last one that this site took in: after each connection the coordinator repeats that of the site's own last round. */
+bool hanse_site_is_past(const hanse_site *site, const hanse_result *result);
+
 /* Advance. `actions` is filled, also on error.
  * Errors: PROTOCOL (out of turn, or not of this run: close the link, keep the state), POLICY never: that is a REPORT. */
 HANSE_MUST_CHECK hanse_rc hanse_site_step(hanse_site *site, const hanse_site_event *event, hanse_site_actions *actions,

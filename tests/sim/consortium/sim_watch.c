@@ -267,10 +267,10 @@ static void on_result(hanse_bytes object)
     fresh = !slot->result.there;
     once(&slot->result, object, "results", SIM_COORDINATOR, result.slot);
     if (fresh) {
-        if (result.slot <= newest_result)
-            sim_wrong("the result of slot %" PRIu64 " after that of slot %" PRIu64, result.slot, newest_result);
-        newest_result = result.slot;
         slot->published = result.status == HANSE_ROUND_PUBLISHED;
+        if (result.slot <= newest_result && !slot->published) /* else it is told to a site that was in it, and away since */
+            sim_wrong("the result of slot %" PRIu64 " after that of slot %" PRIu64, result.slot, newest_result);
+        newest_result = result.slot > newest_result ? result.slot : newest_result;
         if (result.state != HANSE_RUN_GOES_ON)
             sim.over_us = sim.now_us;
         take_participants(slot, &result);

@@ -459,6 +459,41 @@ static void publishes_all_or_nothing(void **state)
     hanse_store_close(store);
 }
 
+/* A site that was away while later rounds were void hears of the one that it was in. */
+static void finds_the_round_that_counted(void **state)
+{
+    hanse_store *store = open_store(*state);
+    hanse_store_run run = sample_run(1);
+    hanse_store_contribution part = {.state = HANSE_STORE_PART_ACCEPTED};
+    hanse_store_round back = {0};
+    const hanse_store_round_state ends[] = {HANSE_STORE_ROUND_PUBLISHED, HANSE_STORE_ROUND_VOID};
+    const uint8_t other[32] = {1};
+    bool found = true;
+
+    memcpy(part.run_id, run.run_id, 16);
+    assert_int_equal(hanse_store_run_add(store, &run, NULL), HANSE_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        hanse_store_round round = sample_round(&run, i + 1, i + 1);
+
+        part.round = round.round;
+        part.attempt = round.attempt;
+        assert_int_equal(hanse_store_round_open(store, &round, NULL), HANSE_OK);
+        assert_int_equal(hanse_store_contribution_put(store, &part, NULL), HANSE_OK);
+        round.state = ends[i];
+        round.result = buf(i == 0 ? "it counted" : "void");
+        assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_OK);
+        hanse_store_round_clear(&round);
+    }
+    assert_int_equal(hanse_store_round_counted(store, run.run_id, other, &back, &found, NULL), HANSE_OK);
+    assert_false(found);
+    assert_int_equal(hanse_store_round_counted(store, run.run_id, part.site_id, &back, &found, NULL), HANSE_OK);
+    assert_true(found);
+    assert_memory_equal(back.result.data, "it counted", 10);
+    hanse_store_round_clear(&back);
+    hanse_store_run_clear(&run);
+    hanse_store_close(store);
+}
+
 /* Memory runs out at every allocation of a listing: clean errors, no leak. */
 static void survives_no_memory(void **state)
 {
@@ -499,7 +534,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_DIR(reopens_with_everything), WITH_DIR(refuses_odd_files), WITH_DIR(migrates_step_by_step), WITH_DIR(refuses_missing_and_unwritable),
         WITH_DIR(notices_damaged_pages), WITH_DIR(binds_tokens_to_keys), WITH_DIR(finds_runs), WITH_DIR(slots_and_requests),
-        WITH_DIR(publishes_all_or_nothing), WITH_DIR(survives_no_memory), WITH_DIR(two_processes_at_once),
+        WITH_DIR(publishes_all_or_nothing), WITH_DIR(finds_the_round_that_counted), WITH_DIR(survives_no_memory), WITH_DIR(two_processes_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
