@@ -181,6 +181,22 @@ static hanse_rc rows_of(hanse_agent *agent, const hanse_result *result, uint64_t
     return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
 }
 
+/* A run ended without this site, which had begun to work for it before it was restarted: that is put away. */
+static hanse_rc over_without_us(hanse_agent *agent, const hanse_result *result, hanse_err *err)
+{
+    hanse_site_run run;
+    hanse_rc rc = hanse_site_store_run_load(agent->store, result->run, &run, err);
+
+    if (rc != HANSE_OK)
+        return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
+    if (run.run_state != HANSE_RUN_GOES_ON)
+        return HANSE_OK;
+    agent->site.run = run;
+    agent->site.run.run_state = (hanse_run_state)result->state;
+    agent->site.state = HANSE_SITE_DONE;
+    return hanse_agent_run_over(agent, err);
+}
+
 static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, hanse_err *err)
 {
     uint8_t hash[32];
@@ -193,6 +209,10 @@ static hanse_rc on_result(hanse_agent *agent, const hanse_msg_signed *message, h
         rc = hanse_result_decode(&result, message->object, err);
     if (rc == HANSE_OK && hanse_site_is_past(&agent->site, &result))
         goto done;
+    if (rc == HANSE_OK && result.state != HANSE_RUN_GOES_ON && !in_run(agent) && !agent->final.active) {
+        rc = over_without_us(agent, &result, err);
+        goto done;
+    }
     if (rc == HANSE_OK)
         rc = hanse_object_hash(hash, message->object, err);
     if (rc == HANSE_OK)

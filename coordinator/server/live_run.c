@@ -355,6 +355,16 @@ bool hanse_live_run_member(const hanse_live_run *run, const uint8_t site_id[32],
 
 /* ---- what sites say ---- */
 
+static void send_result(hanse_session *session, const hanse_buf *object, const hanse_buf *sig)
+{
+    hanse_message message = {.kind = HANSE_RESULT};
+
+    message.result.object = hanse_buf_bytes(object);
+    message.result.sig = hanse_buf_bytes(sig);
+    if (object->len > 0)
+        hanse_session_send(session, &message);
+}
+
 void hanse_live_run_greet(hanse_live_run *run, hanse_session *session)
 {
     hanse_message message = {.kind = HANSE_OFFER};
@@ -362,8 +372,10 @@ void hanse_live_run_greet(hanse_live_run *run, hanse_session *session)
 
     if (!hanse_live_run_member(run, session->site_id, &member))
         return;
-    if (run->row.state != HANSE_STORE_RUN_OPEN && !run->members[member].took_part)
-        return; /* over without this site: nothing to decide any more */
+    if (run->row.state != HANSE_STORE_RUN_OPEN && !run->members[member].took_part) { /* over without this site: nothing to decide any more, */
+        send_result(session, &run->last_result, &run->last_result_sig);              /* but it may have begun to work */
+        return;
+    }
     message.offer.offer = hanse_buf_bytes(&run->row.offer);
     message.offer.sig = hanse_buf_bytes(&run->row.offer_sig);
     message.offer.plan = hanse_buf_bytes(&run->row.plan);
@@ -388,13 +400,9 @@ void hanse_live_run_send_spec(hanse_live_run *run, size_t member)
 void hanse_live_run_send_result(hanse_live_run *run, size_t member)
 {
     hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
-    hanse_message message = {.kind = HANSE_RESULT};
 
-    if (session == NULL || !run->members[member].accepted || run->last_result.len == 0)
-        return;
-    message.result.object = hanse_buf_bytes(&run->last_result);
-    message.result.sig = hanse_buf_bytes(&run->last_result_sig);
-    hanse_session_send(session, &message);
+    if (session != NULL && run->members[member].accepted)
+        send_result(session, &run->last_result, &run->last_result_sig);
 }
 
 /* While a site was away rounds were void after the one that it was in. It must hear of that one first: its rows are in the run's total from
@@ -402,7 +410,6 @@ void hanse_live_run_send_result(hanse_live_run *run, size_t member)
 static void send_counted(hanse_live_run *run, size_t member)
 {
     hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[member].id);
-    hanse_message message = {.kind = HANSE_RESULT};
     hanse_store_round round;
     bool found = false;
     hanse_err err = {0};
@@ -414,10 +421,8 @@ static void send_counted(hanse_live_run *run, size_t member)
     }
     if (!found)
         return;
-    message.result.object = hanse_buf_bytes(&round.result);
-    message.result.sig = hanse_buf_bytes(&round.result_sig);
-    if (!hanse_bytes_equal(message.result.object, hanse_buf_bytes(&run->last_result)))
-        hanse_session_send(session, &message);
+    if (!hanse_bytes_equal(hanse_buf_bytes(&round.result), hanse_buf_bytes(&run->last_result)))
+        send_result(session, &round.result, &round.result_sig);
     hanse_store_round_clear(&round);
 }
 
