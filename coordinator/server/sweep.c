@@ -1,4 +1,5 @@
-/* sweep.c - at the start: what a crash, or a `submit` that was killed, left behind of runs that the store does not know.
+/* sweep.c - at the start: what a crash, or a `submit` that was killed, left behind of runs that the store does not know, and
+ * half-written models of those it knows.
  *
  * A folder is only taken when it is an hour old, because a `submit` beside us makes folders before the row, and only when it
  * holds nothing that was ever published: a store that was put back from an older copy must not cost anybody a model. */
@@ -105,11 +106,39 @@ static size_t sweep_folders(const hanse_server *server, const char *where, const
     return count;
 }
 
+/* Models of runs that exist, half-written when the service was killed: we hold the directory's lock, nobody else writes there. */
+static size_t sweep_half_models(const hanse_server *server)
+{
+    DIR *models = open_folder(server, "models"), *dir;
+    const struct dirent *run, *entry;
+    size_t count = 0;
+
+    while (models != NULL && (run = readdir(models)) != NULL) {
+        int fd = strlen(run->d_name) == HEX_LEN && !is_orphan(server, run->d_name, '\0')
+                     ? openat(dirfd(models), run->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+        dir = fd >= 0 ? fdopendir(fd) : NULL;
+        if (dir == NULL && fd >= 0)
+            (void)close(fd);
+        while (dir != NULL && (entry = readdir(dir)) != NULL) {
+            const char *end = strstr(entry->d_name, ".safetensors.");
+
+            if (end != NULL && strlen(end) == strlen(".safetensors.XXXXXX"))
+                count += unlinkat(fd, entry->d_name, 0) == 0;
+        }
+        if (dir != NULL)
+            (void)closedir(dir);
+    }
+    if (models != NULL)
+        (void)closedir(models);
+    return count;
+}
+
 void hanse_server_sweep(const hanse_server *server)
 {
     size_t spools = sweep_spool(server), keys = sweep_folders(server, "runs", "seal.key");
-    size_t models = sweep_folders(server, "models", "0.safetensors");
+    size_t models = sweep_folders(server, "models", "0.safetensors"), half = sweep_half_models(server);
 
-    if (spools + keys + models > 0)
-        hanse_log(HANSE_LOG_INFO, "swept contributions=%zu keys=%zu models=%zu", spools, keys, models);
+    if (spools + keys + models + half > 0)
+        hanse_log(HANSE_LOG_INFO, "swept contributions=%zu keys=%zu models=%zu half_written=%zu", spools, keys, models, half);
 }

@@ -236,6 +236,18 @@ class Disk(consortium.TestCase):
         os.replace(path + ".good", path)
         c.finish(run_id, 120)
 
+    def test_half_written_models(self):
+        """A service that was killed while it wrote a model: what it left goes at the next start, and nothing else."""
+        c, run_id = self.begun(**SEALED)
+        c.service.kill()
+        folder = os.path.join(c.home, "models", run_id)
+        for name in ("1.safetensors.aB3xY9", "notes"):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write("half")
+        self.serve(c)
+        self.assertEqual(sorted(os.listdir(folder)), ["0.safetensors", "notes"])
+        self.assertIn("half_written=1", c.log_of("coordinator"))
+
     def test_damaged_work(self):
         """A site's finished work is damaged before it could be sent: its round goes on without it, the next one with it."""
         for name, damage in (("flipped", lambda path: flip(path, 10)), ("gone", os.remove)):
