@@ -266,6 +266,18 @@ void world_new_with(world *w, const hanse_secagg_params *params, const hanse_sec
     begin(w, params->n);
 }
 
+void world_shape(world *w, uint64_t count, uint32_t bits, uint64_t bound)
+{
+    w->segments[0].count = count;
+    w->segments[0].bits = bits;
+    w->segments[0].bound = bound;
+    for (uint32_t i = 0; i < w->n; i++) {
+        hanse_free(w->sites[i].q[0]);
+        w->sites[i].q[0] = hanse_calloc(count, sizeof(uint64_t));
+        assert_non_null(w->sites[i].q[0]);
+    }
+}
+
 void world_free(world *w)
 {
     for (uint32_t i = 0; i < w->n; i++) {
@@ -379,7 +391,7 @@ hanse_rc world_mask(world *w, uint32_t i, uint64_t slot)
     uint8_t (*leaves)[32] = hanse_calloc((size_t)chunks, sizeof *leaves);
     hanse_secagg_masker *masker = NULL;
 
-    for (size_t s = 0; s < WORLD_SEGMENTS; s++)
+    for (size_t s = 0; s < WORLD_SEGMENTS && !w->keep_values; s++)
         for (uint64_t k = 0; k < w->segments[s].count; k++) /* small signed values, and the extremes */
             site->q[s][k] = k == 0 ? w->segments[s].bound / w->n : k == 1 ? 0 - w->segments[s].bound / w->n
                                                                           : (uint64_t)((int64_t)(world_chance(w) % 2001) - 1000);

@@ -44,6 +44,7 @@ typedef struct world {
     hanse_secagg_segment segments[WORLD_SEGMENTS];
     world_site *sites;
     hanse_secagg_round *round;
+    bool keep_values; /* world_mask() takes q as it stands instead of drawing it */
     hanse_err err;
 } world;
 
@@ -55,6 +56,8 @@ void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed
 void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed);
 /* With thresholds and a policy of the test's own. */
 void world_new_with(world *w, const hanse_secagg_params *params, const hanse_secagg_policy *policy, uint64_t seed);
+/* The first segment in another shape; everybody's values are zeros then. */
+void world_shape(world *w, uint64_t count, uint32_t bits, uint64_t bound);
 void world_free(world *w);
 /* One event of a site: PUTs go to its store, the last SEND is kept. */
 hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event);
