@@ -255,6 +255,14 @@ static void test_revoked(void **state)
 static void split_model(hanse_secagg_spec *spec) { spec->model_root[31] ^= 1; }
 static void split_deadline(hanse_secagg_spec *spec) { spec->upload_deadline_ms++; }
 static void split_weight(hanse_secagg_spec *spec) { spec->weight_total++; }
+static void split_clip(hanse_secagg_spec *spec)
+{
+    static hanse_secagg_segment others[WORLD_SEGMENTS];
+
+    memcpy(others, spec->segments, sizeof others);
+    others[0].clip ^= 1;
+    spec->segments = others;
+}
 static void no_split(hanse_secagg_spec *spec) { (void)spec; }
 
 /* The victim is shown another spec than everybody else. Its upload is under another round_id: no cut with it passes. Even
@@ -324,6 +332,7 @@ static void test_split(void **state)
     split(split_model, true);
     split(split_deadline, true);
     split(split_weight, true);
+    split(split_clip, true);
     split(no_split, false); /* control */
 }
 
