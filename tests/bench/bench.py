@@ -1,7 +1,8 @@
-"""What heart, mnist, rounds and load share: where things are, and tables in the documentation."""
+"""What heart, mnist, accuracy, rounds and load share: where things are, and tables in the documentation."""
 import os
 import re
 import resource
+import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -17,6 +18,32 @@ def data_dir(name):
     if not os.environ.get("HANSE_DATA_DIR") or not os.path.isdir(path):
         sys.exit("%s: no such directory; HANSE_DATA_DIR must name the data sets (docs/datasets.md)" % path)
     return path
+
+
+HOSPITALS = ["cleveland", "hungarian", "switzerland", "va"]
+
+
+def enrol_hospitals(c):
+    """The four sites of the heart disease plans, with their files."""
+    data = data_dir("heart-disease")
+    for site in HOSPITALS:
+        c.enrol(site)
+        c.configure(site, "heart-disease", [{"path": os.path.join(data, "processed.%s.data" % site), "part": "split"}],
+                    split=os.path.join(data, "split.csv"), missing=["?", ""])
+
+
+def enrol_digits(c, sites, how, value, seed):
+    """Sites with MNIST's training pictures parted among them (`partition`), and its test pictures evenly."""
+    data = data_dir("mnist")
+    tool = os.path.join(os.environ["HANSE_BIN"], "tests", "partition")
+    for part, kind, parameter in (("train", how, value), ("t10k", "iid", "0")):
+        subprocess.run([tool, kind, parameter, str(sites), str(seed), os.path.join(data, part + "-images-idx3-ubyte.gz"),
+                        os.path.join(data, part + "-labels-idx1-ubyte.gz"), c.path(part)], check=True, stdout=subprocess.DEVNULL)
+    for i in range(sites):
+        site = "site%d" % i
+        c.enrol(site)
+        c.configure(site, "mnist", [{"path": c.path("%s-%d-images.idx" % (file, i)), "labels": c.path("%s-%d-labels.idx" % (file, i)), "part": part}
+                                    for file, part in (("train", "train"), ("t10k", "test"))])
 
 
 def plan_text(name, **changes):
