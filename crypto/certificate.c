@@ -234,6 +234,13 @@ static bool has_uri(const X509 *cert, const char *uri)
     return uris == 1 && equal == 1;
 }
 
+void hanse_cert_validity(const hanse_cert *cert, int64_t *from, int64_t *until)
+{
+    *from = *until = 0;
+    if (!hanse_time_get(from, X509_get0_notBefore(cert)) || !hanse_time_get(until, X509_get0_notAfter(cert)))
+        *from = *until = 0;
+}
+
 /* hanse_key_id of the key, from the bytes that the certificate holds: encoding a key anew takes OpenSSL a tenth of a millisecond. */
 static hanse_rc key_id(const hanse_cert *cert, uint8_t id[32], hanse_err *err)
 {

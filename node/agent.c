@@ -3,6 +3,7 @@
  * --once has no message that says "that was all": the coordinator sends what is due right behind WELCOME and ANSWER, so silence of
  * twice the round trip and 15 ms with no work under way means that nothing is due. --wait makes that silence longer. */
 #include "node/agent_masks.h"
+#include "node/renew.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define GRACE_US ((uint64_t)15000)
+#define RENEW_US ((uint64_t)3000000) /* for an answer to RENEW */
 #define BACKOFF_MIN_MS 250u
 #define BACKOFF_MAX_MS 60000u
 #define BACKOFF_ONCE_MS 1000u
@@ -61,7 +63,9 @@ static hanse_rc connect_now(hanse_agent *agent, hanse_err *err)
     config.ops = &hanse_agent_ops;
     config.user = agent;
     config.wake_fd = agent->wake_fd;
-    agent->welcomed = agent->others = agent->reconnect = false;
+    if (agent->renewing)
+        agent->renew_look_ms = 0; /* nobody answered */
+    agent->welcomed = agent->others = agent->reconnect = agent->renewing = false;
     agent->refused_count = 0;
     rc = hanse_link_open(&agent->link, &config, err);
     if (rc != HANSE_OK)
@@ -157,6 +161,8 @@ static hanse_rc tick(hanse_agent *agent, hanse_err *err)
             agent->reconnect = true;
     }
     if (rc == HANSE_OK)
+        rc = hanse_agent_renew_tick(agent, event.now_ms, err);
+    if (rc == HANSE_OK)
         rc = hanse_agent_masks_tick(agent, event.now_ms, err);
     return rc == HANSE_OK ? hanse_agent_feed(agent, &event, err) : rc;
 }
@@ -175,7 +181,7 @@ static bool once_done(const hanse_agent *agent)
 
     if (agent->final.active)
         return silence > FINAL_MAX_US;
-    if (!agent->welcomed || under_way(agent) || hanse_link_queued(agent->link) > 0)
+    if (!agent->welcomed || under_way(agent) || hanse_link_queued(agent->link) > 0 || (agent->renewing && silence < RENEW_US))
         return false;
     if (agent->round_over)
         return true;

@@ -1,7 +1,8 @@
 /* agent.h - the edges of a site around its pure machine: link, store, worker, files, clock.
  *
  *   agent.c    connecting, the loop, when --once is done      agent_in.c   messages -> events
- *   agent_do.c actions -> sends, stores, work        agent_masks.c the other machine, of masked rounds */
+ *   agent_do.c actions -> sends, stores, work        agent_masks.c the other machine, of masked rounds
+ *   renew.c    certificates */
 #ifndef HANSE_NODE_AGENT_H
 #define HANSE_NODE_AGENT_H
 
@@ -59,6 +60,8 @@ typedef struct hanse_agent {
     bool others;           /* another run was offered while one is under way */
     bool reconnect;        /* ask for everything afresh */
     bool welcomed;
+    bool renewing;          /* asked for certificates on this connection */
+    uint64_t renew_look_ms, metrics_ms; /* look at them, and write metrics, again then [wall ms] */
     int64_t skew_ms;       /* coordinator's clock minus ours, at WELCOME */
     uint64_t began_us, rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
     int wait_max_ms;       /* of one wait in the loop */

@@ -1,5 +1,6 @@
 /* Messages become events: decode, verify the signature, load what the store knows. */
 #include "node/agent_masks.h"
+#include "node/renew.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -25,7 +26,8 @@ static hanse_rc on_welcome(hanse_agent *agent, const hanse_msg_welcome *welcome,
     agent->failures = 0;
     agent->rtt_us = hanse_clock_mono_us() - agent->hello_us;
     hanse_log(HANSE_LOG_INFO, "connected coordinator=%s skew_ms=%" PRId64, agent->config->coordinator, agent->skew_ms);
-    return hanse_agent_feed(agent, &event, err);
+    rc = hanse_agent_renew_tick(agent, now_ms, err);
+    return rc == HANSE_OK ? hanse_agent_feed(agent, &event, err) : rc;
 }
 
 #define OFFERS_KEPT 256 /* files in each folder: a coordinator that offers without end does not fill the disk */
@@ -283,6 +285,7 @@ static hanse_rc on_message(void *user, const hanse_message *message, hanse_err *
     case HANSE_SPEC:    return agent->options.look ? HANSE_OK : on_spec(agent, &message->spec, err);
     case HANSE_RESULT:  return agent->options.look ? HANSE_OK : on_result(agent, &message->result, err);
     case HANSE_MODEL:   return hanse_node_fetch_announced(&agent->fetch, &message->model, err);
+    case HANSE_RENEWED: return hanse_agent_on_renewed(agent, &message->renewed, err);
     case HANSE_RECEIPT: return on_receipt(agent, &message->receipt, err);
     case HANSE_REJECT:  return on_reject(agent, &message->reject, err);
     case HANSE_RESUME:

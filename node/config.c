@@ -70,6 +70,8 @@ static const hanse_config_field fields[] = {
     {.key = "site", .kind = HANSE_CONFIG_NAME, .required = true, HANSE_CONFIG_AT(hanse_node_config, site), .help = "as in the invitation"},
     {.key = "data", .kind = HANSE_CONFIG_TABLE, HANSE_CONFIG_AT(hanse_node_config, data),
      .count = offsetof(hanse_node_config, data_count), .max = 64, .item = &data_item, .help = "data set as plans call it: its files here"},
+    {.key = "renew_days", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, renew_days), .max = 3650, .value = "0", .unit = "days",
+     .help = "ask for new certificates when fewer are left; 0: a third of their life"},
     {.key = "policy", .kind = HANSE_CONFIG_MAP, .fields = policy_fields, .help = "what this site agrees to"},
     {.key = "log", .kind = HANSE_CONFIG_MAP, .fields = log_fields, .help = "logging"},
     {.key = NULL}};

@@ -46,6 +46,7 @@ typedef struct hanse_node_config {
         double share_max;
     } raw;
     hanse_site_policy policy; /* `raw`, checked; hashes owned */
+    uint64_t renew_days;      /* 0: a third of a certificate's life */
     int level;                /* hanse_level */
 } hanse_node_config;
 

@@ -50,41 +50,22 @@ static hanse_rc put(const char *dir, const char *name, hanse_bytes content, hans
     return rc == HANSE_OK ? hanse_file_write(path, content, HANSE_MODE_PUBLIC, err) : rc;
 }
 
-/* A certificate of the answer: of our CA, of the wanted kind, and for our key when `key` is given. */
-static hanse_rc check_cert(hanse_cert **cert, hanse_bytes pem, const hanse_cert *ca, hanse_profile want, const hanse_key *key, hanse_err *err)
-{
-    const hanse_trust trust = {.ca = ca, .enrolling = true};
-    hanse_cert_info info;
-    uint8_t id[32];
-    hanse_rc rc = hanse_cert_from_pem(cert, pem, err);
-
-    if (rc == HANSE_OK)
-        rc = hanse_cert_verify(*cert, &trust, want, (int64_t)(hanse_clock_wall_ms() / 1000), err);
-    if (rc == HANSE_OK)
-        rc = hanse_cert_read(*cert, &info, err);
-    if (rc == HANSE_OK && key != NULL)
-        rc = hanse_key_id(key, id, err);
-    if (rc == HANSE_OK && key != NULL && memcmp(id, info.key_id, 32) != 0)
-        rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "it is for another key than this site's");
-    if (rc != HANSE_OK)
-        hanse_err_wrap(err, "%s certificate from the coordinator", hanse_profile_name(want));
-    return rc;
-}
-
 static hanse_rc take(enrolment *state, const hanse_msg_enrolled *message, hanse_err *err)
 {
     hanse_cert *ca = NULL, *tls = NULL, *sign = NULL, *coordinator = NULL;
     hanse_buf ca_pem = HANSE_BUF_EMPTY;
+    hanse_trust trust = {.enrolling = true};
     hanse_rc rc = hanse_link_ca_pem(state->link, &ca_pem, err);
 
     if (rc == HANSE_OK)
         rc = hanse_cert_from_pem(&ca, hanse_buf_bytes(&ca_pem), err);
+    trust.ca = ca;
     if (rc == HANSE_OK)
-        rc = check_cert(&tls, message->cert_tls, ca, HANSE_PROFILE_SITE_TLS, state->tls, err);
+        rc = hanse_node_cert_check(&tls, message->cert_tls, &trust, HANSE_PROFILE_SITE_TLS, state->tls, err);
     if (rc == HANSE_OK)
-        rc = check_cert(&sign, message->cert_sign, ca, HANSE_PROFILE_SITE_SIGN, state->sign, err);
+        rc = hanse_node_cert_check(&sign, message->cert_sign, &trust, HANSE_PROFILE_SITE_SIGN, state->sign, err);
     if (rc == HANSE_OK)
-        rc = check_cert(&coordinator, message->coordinator_sign, ca, HANSE_PROFILE_COORDINATOR_SIGN, NULL, err);
+        rc = hanse_node_cert_check(&coordinator, message->coordinator_sign, &trust, HANSE_PROFILE_COORDINATOR_SIGN, NULL, err);
     if (rc == HANSE_OK)
         rc = hanse_cert_match(tls, sign, err);
     if (rc == HANSE_OK)

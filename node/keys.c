@@ -1,5 +1,6 @@
 #include "node/keys.h"
 
+#include "hanse/clock.h"
 #include "hanse/digest.h"
 #include "hanse/sealed.h"
 
@@ -103,6 +104,25 @@ void hanse_node_keys_clear(hanse_node_keys *keys)
     hanse_buf_clear(&keys->tls_pem);
     hanse_buf_clear(&keys->crl_pem);
     memset(keys, 0, sizeof *keys);
+}
+
+hanse_rc hanse_node_cert_check(hanse_cert **cert, hanse_bytes pem, const hanse_trust *trust, hanse_profile want, const hanse_key *key, hanse_err *err)
+{
+    hanse_cert_info info;
+    uint8_t id[32];
+    hanse_rc rc = hanse_cert_from_pem(cert, pem, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_cert_verify(*cert, trust, want, (int64_t)(hanse_clock_wall_ms() / 1000), err);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_read(*cert, &info, err);
+    if (rc == HANSE_OK && key != NULL)
+        rc = hanse_key_id(key, id, err);
+    if (rc == HANSE_OK && key != NULL && memcmp(id, info.key_id, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "it is for another key than it must be");
+    if (rc != HANSE_OK)
+        hanse_err_wrap(err, "%s certificate from the coordinator", hanse_profile_name(want));
+    return rc;
 }
 
 hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_site_store *store, hanse_bytes pem, uint64_t now_ms,

@@ -31,6 +31,11 @@ typedef struct hanse_node_keys {
 HANSE_MUST_CHECK hanse_rc hanse_node_keys_load(hanse_node_keys *out, const char *dir, hanse_err *err);
 void hanse_node_keys_clear(hanse_node_keys *keys);
 
+/* A certificate that the coordinator sent: of `want` profile, trusted, and for `key` when one is given. `cert` owned by the caller,
+ * also after an error. Errors: IDENTITY, INVALID, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_node_cert_check(hanse_cert **cert, hanse_bytes pem, const hanse_trust *trust, hanse_profile want, const hanse_key *key,
+                                                hanse_err *err);
+
 /* Take the revocation list of a WELCOME: signed by our CA, not past its next update, not older than the last seen; kept in
  * DIR/crl.pem. Then our own certificates and the coordinator's are checked against it. Errors: IDENTITY, IO. */
 HANSE_MUST_CHECK hanse_rc hanse_node_keys_take_crl(hanse_node_keys *keys, const char *dir, hanse_site_store *store, hanse_bytes pem,

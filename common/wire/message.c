@@ -93,6 +93,10 @@ static const kind_row kinds[HANSE_KINDS_END] = {
     [HANSE_ASK_DEAD] = {"ASK_DEAD", HANSE_FROM_COORDINATOR, {RAW(ask_dead.run, 16), U64(ask_dead.slot)}},
     [HANSE_DEAD] = {"DEAD", HANSE_FROM_NODE, {BIN(dead.object, 1, 1 * KIB), SIG(dead.sig)}},
     [HANSE_ABORT] = {"ABORT", HANSE_FROM_COORDINATOR, {RAW(abort.run, 16), U64(abort.slot), BIN(abort.deads, 4, 512 * KIB)}},
+    [HANSE_RENEW] = {"RENEW", HANSE_FROM_NODE, {BIN(renew.csr_tls, 1, 4 * KIB), BIN(renew.csr_sign, 1, 4 * KIB)}},
+    [HANSE_RENEWED] = {"RENEWED", HANSE_FROM_COORDINATOR,
+                       {BIN(renewed.cert_tls, 0, 8 * KIB), BIN(renewed.cert_sign, 0, 8 * KIB), BIN(renewed.coordinator_sign, 1, 8 * KIB),
+                        REASON(renewed.reason)}},
 };
 
 static const kind_row *row_of(hanse_kind kind)

@@ -1,4 +1,4 @@
-/* enrol.c - certificates for an invited site: the only thing that is served without a certificate. */
+/* enrol.c - certificates: for an invited site, the only thing that is served without one, and for a site that renews its own. */
 #include "coordinator/server/server.h"
 
 #include "hanse/clock.h"
@@ -34,10 +34,10 @@ static hanse_rc hash_keys(const hanse_msg_enrol *request, uint8_t keys_hash[32],
     return rc == HANSE_OK ? hanse_sha256(keys_hash, (hanse_bytes){ids, sizeof ids}, err) : rc;
 }
 
-static hanse_rc issue(const hanse_server *server, const hanse_key *ca_key, const hanse_store_invitation *invitation, hanse_profile profile,
+static hanse_rc issue(const hanse_server *server, const hanse_key *ca_key, const char *organisation, const char *name, hanse_profile profile,
                       hanse_bytes csr, hanse_buf *pem, hanse_buf *der, hanse_cert_info *info, hanse_err *err)
 {
-    hanse_issue order = {.profile = profile, .organisation = invitation->organisation, .site = invitation->site,
+    hanse_issue order = {.profile = profile, .organisation = organisation, .site = name,
                          .now = (int64_t)(hanse_clock_wall_ms() / 1000), .days = CERT_DAYS};
     hanse_cert *cert = NULL;
     hanse_rc rc = hanse_cert_issue(&cert, server->ca, ca_key, csr, &order, err);
@@ -52,28 +52,40 @@ static hanse_rc issue(const hanse_server *server, const hanse_key *ca_key, const
     return rc;
 }
 
+/* Both certificates of a site, into `site` and as PEM. */
+static hanse_rc issue_both(const hanse_server *server, const hanse_key *ca_key, const char *organisation, const char *name, hanse_bytes csr_tls,
+                           hanse_bytes csr_sign, hanse_store_site *site, hanse_buf *tls_pem, hanse_buf *sign_pem, hanse_cert_info *sign, hanse_err *err)
+{
+    hanse_cert_info tls;
+    hanse_rc rc = issue(server, ca_key, organisation, name, HANSE_PROFILE_SITE_TLS, csr_tls, tls_pem, &site->cert_tls, &tls, err);
+
+    if (rc == HANSE_OK)
+        rc = issue(server, ca_key, organisation, name, HANSE_PROFILE_SITE_SIGN, csr_sign, sign_pem, &site->cert_sign, sign, err);
+    if (rc == HANSE_OK) {
+        hanse_hex_encode(site->serial_tls, tls.serial, sizeof tls.serial);
+        hanse_hex_encode(site->serial_sign, sign->serial, sizeof sign->serial);
+    }
+    return rc;
+}
+
 static hanse_rc enrol_new(hanse_server *server, const hanse_msg_enrol *request, const hanse_store_invitation *invitation,
                           const uint8_t keys_hash[32], hanse_buf *reply, hanse_err *err)
 {
     hanse_store_site site = {.status = HANSE_STORE_ACTIVE, .enrolled_ms = hanse_clock_wall_ms()};
     hanse_message message = {.kind = HANSE_ENROLLED};
     hanse_buf tls_pem = HANSE_BUF_EMPTY, sign_pem = HANSE_BUF_EMPTY;
-    hanse_cert_info tls, sign;
+    hanse_cert_info sign;
     hanse_key *ca_key = NULL;
     hanse_rc rc = read_ca_key(server, &ca_key, err);
 
     if (rc == HANSE_OK)
-        rc = issue(server, ca_key, invitation, HANSE_PROFILE_SITE_TLS, request->csr_tls, &tls_pem, &site.cert_tls, &tls, err);
-    if (rc == HANSE_OK)
-        rc = issue(server, ca_key, invitation, HANSE_PROFILE_SITE_SIGN, request->csr_sign, &sign_pem, &site.cert_sign, &sign, err);
+        rc = issue_both(server, ca_key, invitation->organisation, invitation->site, request->csr_tls, request->csr_sign, &site, &tls_pem, &sign_pem, &sign, err);
     if (rc != HANSE_OK)
         goto done;
     memcpy(site.name, invitation->site, sizeof site.name);
     memcpy(site.organisation, invitation->organisation, sizeof site.organisation);
     hanse_text_copy(site.uri, sizeof site.uri, hanse_bytes_str(sign.uri));
     memcpy(site.site_id, sign.key_id, 32);
-    hanse_hex_encode(site.serial_tls, tls.serial, sizeof tls.serial);
-    hanse_hex_encode(site.serial_sign, sign.serial, sizeof sign.serial);
     message.enrolled.cert_tls = hanse_buf_bytes(&tls_pem);
     message.enrolled.cert_sign = hanse_buf_bytes(&sign_pem);
     message.enrolled.coordinator_sign = hanse_buf_bytes(&server->sign_cert_pem);
@@ -127,4 +139,73 @@ void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request)
     }
     hanse_buf_clear(&reply);
     hanse_store_invitation_clear(&invitation);
+}
+
+/* ---- renewal ---- */
+
+/* Is the request for the key of the certificate that the site has? */
+static hanse_rc same_key(hanse_bytes csr, const hanse_buf *cert_der, hanse_err *err)
+{
+    hanse_cert *cert = NULL;
+    hanse_cert_info info;
+    uint8_t id[32];
+    hanse_rc rc = hanse_csr_key_id(csr, id, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_cert_from_der(&cert, hanse_buf_bytes(cert_der), err);
+    if (rc == HANSE_OK)
+        rc = hanse_cert_read(cert, &info, err);
+    if (rc == HANSE_OK && memcmp(id, info.key_id, 32) != 0) /* public */
+        rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "a renewal is for the keys that the site has; for others it must be enrolled anew");
+    hanse_cert_free(cert);
+    return rc;
+}
+
+static hanse_rc renew(hanse_server *server, const hanse_store_site *site, const hanse_msg_renew *request, hanse_buf *tls_pem, hanse_buf *sign_pem, hanse_err *err)
+{
+    hanse_store_site fresh = {.name = ""};
+    hanse_cert_info sign;
+    hanse_key *ca_key = NULL;
+    hanse_rc rc = same_key(request->csr_tls, &site->cert_tls, err);
+
+    if (rc == HANSE_OK)
+        rc = same_key(request->csr_sign, &site->cert_sign, err);
+    if (rc == HANSE_OK)
+        rc = read_ca_key(server, &ca_key, err);
+    if (rc == HANSE_OK)
+        rc = issue_both(server, ca_key, site->organisation, site->name, request->csr_tls, request->csr_sign, &fresh, tls_pem, sign_pem, &sign, err);
+    if (rc == HANSE_OK) {
+        memcpy(fresh.name, site->name, sizeof fresh.name);
+        memcpy(fresh.site_id, site->site_id, 32);
+        rc = hanse_store_site_renew(server->store, &fresh, hanse_clock_wall_ms(), err);
+    }
+    hanse_key_free(ca_key);
+    hanse_store_site_clear(&fresh);
+    return rc;
+}
+
+void hanse_renew(hanse_session *session, const hanse_msg_renew *request)
+{
+    hanse_server *server = session->server;
+    hanse_message message = {.kind = HANSE_RENEWED};
+    hanse_store_site site = {.name = ""};
+    hanse_buf tls_pem = HANSE_BUF_EMPTY, sign_pem = HANSE_BUF_EMPTY;
+    hanse_err err = {0};
+    hanse_rc rc = hanse_store_site_by_id(server->store, session->site_id, &site, &err);
+
+    if (rc == HANSE_OK)
+        rc = renew(server, &site, request, &tls_pem, &sign_pem, &err);
+    message.renewed.coordinator_sign = hanse_buf_bytes(&server->sign_cert_pem);
+    if (rc == HANSE_OK) {
+        message.renewed.cert_tls = hanse_buf_bytes(&tls_pem);
+        message.renewed.cert_sign = hanse_buf_bytes(&sign_pem);
+        hanse_log(HANSE_LOG_INFO, "site_renewed site=%s", session->name);
+    } else { /* it goes on with what it has, and asks again another day */
+        message.renewed.reason = hanse_bytes_str(err.text);
+        hanse_log(HANSE_LOG_WARN, "site_not_renewed site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);
+    }
+    hanse_session_send(session, &message);
+    hanse_buf_clear(&tls_pem);
+    hanse_buf_clear(&sign_pem);
+    hanse_store_site_clear(&site);
 }

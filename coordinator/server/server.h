@@ -2,12 +2,13 @@
  *
  *   service.c   start, loop, stop; the control socket          edge_lws.c  libwebsockets and TLS
  *   peers.c     what one address may do                        session.c   one connection: messages in, messages and model chunks out
- *   enrol.c     certificates for invited sites                 live_run.c  a run in memory, and what is said to its sites
+ *   enrol.c     certificates of sites                          live_run.c  a run in memory, and what is said to its sites
  *   round_edge.c opens and closes rounds                       contribution.c what sites give to a round
  *   jobs.c      what workers do: check contributions, sum them  spool.c     contributions on disk
  *   sealed_work.c    contributions that the coordinator can read    masked_work.c    those that it cannot
  *   masks.c     tickets and specs of masked rounds             unmasking.c from their cut to the answers
- *   sweep.c     leftovers, at the start                       trouble.c   what a full disk stops is tried again */
+ *   sweep.c     leftovers, at the start                       trouble.c   what a full disk stops is tried again
+ *   watch.c     metrics, and certificates that expire */
 #ifndef HANSE_COORDINATOR_SERVER_H
 #define HANSE_COORDINATOR_SERVER_H
 
@@ -151,6 +152,7 @@ struct hanse_server {
     hanse_shared *queued[HANSE_KINDS_END]; /* the newest large message of each kind that is in a queue */
     uint64_t session_ids;
     hanse_live_run *runs;
+    uint64_t watch_ms, warn_ms; /* hanse_watch() looks, and warns, again then [wall ms] */
     uint64_t load_ms;   /* a run could not be loaded: try again then [wall ms]; 0: all are here */
     hanse_err load_err; /* of the run that was asked for; rc OK: it is here */
     hanse_key *sign_key;
@@ -216,6 +218,10 @@ void hanse_live_run_not_kept(hanse_live_run *run, size_t member, hanse_rc rc, co
 
 /* ---- enrol.c ---- */
 void hanse_enrol(hanse_session *session, const hanse_msg_enrol *request);
+/* Once a minute: warnings of certificates, and DIR/metrics.prom. */
+void hanse_watch(hanse_server *server, uint64_t now_ms);
+/* New certificates for the keys of the site; it is told why not, where they cannot be made. */
+void hanse_renew(hanse_session *session, const hanse_msg_renew *request);
 
 /* ---- live_run.c ---- */
 HANSE_MUST_CHECK hanse_rc hanse_live_runs_load(hanse_server *server, hanse_err *err); /* also: those submitted since */

@@ -265,6 +265,7 @@ uint64_t hanse_server_serve(hanse_server *server)
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
         hanse_live_run_tick(run, now_ms);
     hanse_edge_log_unlogged(server);
+    hanse_watch(server, now_ms);
     for (const hanse_live_run *run = server->runs; run != NULL; run = run->next) {
         uint64_t at_ms = hanse_live_run_due(run);
 

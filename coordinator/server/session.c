@@ -331,6 +331,9 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
         return rc == HANSE_OK ? on_fetch(session, &message->fetch, run, err) : rc;
     case HANSE_UPLOAD:
         return on_upload(session, &message->upload, err);
+    case HANSE_RENEW:
+        hanse_renew(session, &message->renew);
+        return HANSE_OK;
     case HANSE_DECLINE:
         rc = find_run(session, message->decline.run, false, &run, &member, err);
         if (rc == HANSE_OK)

@@ -12,7 +12,7 @@
 #include "hanse/plan.h"
 
 #define HANSE_STORE_FILE "state.db"
-#define HANSE_STORE_SCHEMA 2     /* newest version this program knows */
+#define HANSE_STORE_SCHEMA 3     /* newest version this program knows */
 #define HANSE_STORE_URI_MAX 139 /* characters of urn:hanse:<organisation>:<site>, as in a roster */
 #define HANSE_STORE_SERIAL_MAX 40 /* hex digits of a certificate's serial number */
 #define HANSE_STORE_REASON_MAX 256
@@ -53,6 +53,9 @@ HANSE_MUST_CHECK hanse_rc hanse_store_site_by_uri(hanse_store *store, const char
 void hanse_store_site_clear(hanse_store_site *site);
 /* The site connected, or said BYE: for `sites`. Unknown ids are ignored. */
 HANSE_MUST_CHECK hanse_rc hanse_store_site_seen(hanse_store *store, const uint8_t site_id[32], uint64_t now_ms, hanse_err *err);
+/* Other certificates for the keys of an active site (certs, serials and site_id of `site`). Those that it had are good until they expire, so
+ * revoking takes them too. Errors: IDENTITY (revoked, or not enrolled), LATE (renewed within the last hour). */
+HANSE_MUST_CHECK hanse_rc hanse_store_site_renew(hanse_store *store, const hanse_store_site *site, uint64_t now_ms, hanse_err *err);
 /* Mark it revoked; its serials join those of hanse_store_revoked(). Repeating is harmless. Errors: NOTFOUND. */
 HANSE_MUST_CHECK hanse_rc hanse_store_site_revoke(hanse_store *store, const char *name, uint64_t now_ms, hanse_err *err);
 /* Every serial ever revoked. `serials` [count] owned by the caller (hanse_free). */

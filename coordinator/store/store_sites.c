@@ -140,6 +140,7 @@ hanse_rc hanse_store_site_revoke(hanse_store *store, const char *name, uint64_t 
     static const char *const steps[] = {
         "INSERT OR IGNORE INTO revoked(time_ms, serial) SELECT ?1, serial_tls FROM site WHERE name = ?2",
         "INSERT OR IGNORE INTO revoked(time_ms, serial) SELECT ?1, serial_sign FROM site WHERE name = ?2",
+        "INSERT OR IGNORE INTO revoked(time_ms, serial) SELECT ?1, serial FROM renewed WHERE site_id = (SELECT site_id FROM site WHERE name = ?2)",
         "UPDATE site SET revoked_ms = ?1, status = 1 WHERE name = ?2 AND status = 0"};
     hanse_store_site site;
     hanse_rc rc = hanse_store_begin(store, err);
@@ -156,6 +157,56 @@ hanse_rc hanse_store_site_revoke(hanse_store *store, const char *name, uint64_t 
         hanse_query_bind_text(&query, name);
         rc = hanse_query_run(&query);
     }
+    return hanse_store_end(store, rc, err);
+}
+
+#define RENEW_PAUSE_MS ((uint64_t)3600 * 1000) /* each certificate is kept in mind until it can be revoked no more: they must not be made without end */
+
+static hanse_rc renewed_since(hanse_store *store, const uint8_t site_id[32], uint64_t since_ms, bool *any, hanse_err *err)
+{
+    hanse_query query = hanse_query_begin(store, "SELECT 1 FROM renewed WHERE site_id = ? AND time_ms > ?", err);
+
+    hanse_query_bind_blob(&query, site_id, 32);
+    hanse_query_bind_int(&query, since_ms);
+    *any = hanse_query_row(&query);
+    return hanse_query_end(&query);
+}
+
+hanse_rc hanse_store_site_renew(hanse_store *store, const hanse_store_site *site, uint64_t now_ms, hanse_err *err)
+{
+    static const char *const steps[] = {
+        "INSERT OR IGNORE INTO renewed(time_ms, site_id, serial) SELECT ?1, site_id, serial_tls FROM site WHERE site_id = ?2 AND status = 0",
+        "INSERT OR IGNORE INTO renewed(time_ms, site_id, serial) SELECT ?1, site_id, serial_sign FROM site WHERE site_id = ?2 AND status = 0"};
+    bool lately = false;
+    hanse_rc rc = hanse_store_begin(store, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    rc = renewed_since(store, site->site_id, now_ms > RENEW_PAUSE_MS ? now_ms - RENEW_PAUSE_MS : 0, &lately, err);
+    if (rc == HANSE_OK && lately)
+        rc = HANSE_FAIL(err, HANSE_E_LATE, "the certificates of %s were renewed within the last hour", site->name);
+    for (size_t i = 0; rc == HANSE_OK && i < sizeof steps / sizeof steps[0]; i++) {
+        hanse_query query = hanse_query_begin(store, steps[i], err);
+
+        hanse_query_bind_int(&query, now_ms);
+        hanse_query_bind_blob(&query, site->site_id, 32);
+        rc = hanse_query_run(&query);
+    }
+    if (rc == HANSE_OK) {
+        hanse_query query = hanse_query_begin(store, "UPDATE site SET cert_tls = ?, cert_sign = ?, serial_tls = ?, serial_sign = ?"
+                                                     " WHERE site_id = ? AND status = 0", err);
+
+        hanse_query_bind_buf(&query, &site->cert_tls);
+        hanse_query_bind_buf(&query, &site->cert_sign);
+        hanse_query_bind_text(&query, site->serial_tls);
+        hanse_query_bind_text(&query, site->serial_sign);
+        hanse_query_bind_blob(&query, site->site_id, 32);
+        rc = hanse_query_run(&query);
+        if (rc == HANSE_OK && sqlite3_changes(store->db) != 1)
+            rc = HANSE_FAIL(err, HANSE_E_IDENTITY, "site %s is not enrolled, or was revoked", site->name);
+    }
+    if (rc == HANSE_OK)
+        rc = hanse_store_event_add(store, NULL, now_ms, err, "renewed site=%s", site->name);
     return hanse_store_end(store, rc, err);
 }
 

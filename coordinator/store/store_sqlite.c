@@ -51,6 +51,8 @@ static const char *const migrations[HANSE_STORE_SCHEMA] = {
     " cut_sig BLOB NOT NULL, deads BLOB NOT NULL, PRIMARY KEY(run_id, slot), FOREIGN KEY(run_id, slot) REFERENCES round(run_id, slot));"
     "CREATE TABLE answer(run_id BLOB NOT NULL, slot INTEGER NOT NULL, site_id BLOB NOT NULL CHECK(length(site_id) = 32),"
     " sealed BLOB NOT NULL, PRIMARY KEY(run_id, slot, site_id));",
+    /* certificates that were renewed, and are good until they expire */
+    "CREATE TABLE renewed(serial TEXT PRIMARY KEY, site_id BLOB NOT NULL CHECK(length(site_id) = 32), time_ms INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 static long fail_countdown = -1;

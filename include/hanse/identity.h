@@ -69,6 +69,9 @@ typedef struct hanse_cert_info {
  * Errors: IDENTITY (missing, or not one that our CA issues: names and URI disagree, no profile, odd serial). */
 HANSE_MUST_CHECK hanse_rc hanse_cert_read(const hanse_cert *cert, hanse_cert_info *info, hanse_err *err);
 
+/* The seconds (Unix) that a certificate is good from and until; zeros when it has none. */
+void hanse_cert_validity(const hanse_cert *cert, int64_t *from, int64_t *until);
+
 /* A request for `key`: PKCS#10 DER (appended), empty subject. */
 HANSE_MUST_CHECK hanse_rc hanse_csr_new(const hanse_key *key, hanse_buf *out, hanse_err *err);
 /* SHA-256 of the SPKI in a request, after checking its own signature. Errors: IDENTITY. */

@@ -45,6 +45,8 @@ typedef enum hanse_kind {
     HANSE_ASK_DEAD,
     HANSE_DEAD,
     HANSE_ABORT,
+    HANSE_RENEW,
+    HANSE_RENEWED,
     HANSE_KINDS_END,
 } hanse_kind;
 
@@ -188,6 +190,15 @@ typedef struct hanse_msg_abort {
     hanse_bytes deads; /* list */
 } hanse_msg_abort;
 
+typedef struct hanse_msg_renew {
+    hanse_bytes csr_tls, csr_sign; /* DER, for the keys that the site has */
+} hanse_msg_renew;
+
+typedef struct hanse_msg_renewed {
+    hanse_bytes cert_tls, cert_sign, coordinator_sign; /* PEM; empty: the site's are not renewed, see reason */
+    hanse_bytes reason;                                /* str */
+} hanse_msg_renewed;
+
 typedef struct hanse_message {
     hanse_kind kind;
     union {
@@ -195,6 +206,8 @@ typedef struct hanse_message {
         hanse_msg_welcome welcome;
         hanse_msg_enrol enrol;
         hanse_msg_enrolled enrolled;
+        hanse_msg_renew renew;
+        hanse_msg_renewed renewed;
         hanse_msg_offer offer;
         hanse_msg_answer answer;
         hanse_msg_spec spec;

@@ -67,6 +67,8 @@ messages = {  # name: (from the node?, fields)
     "ask-dead": (0, [27, run, 6]),
     "dead": (1, [28, raw(7, 56), sig]),
     "abort": (0, [29, run, 6, signed_list]),
+    "renew": (0, [30, b"csr", b"csr"]),
+    "renewed": (0, [31, b"", b"", b"pem", "why not"]),
 }
 for name, (from_node, fields) in messages.items():
     save("message", name, bytes([from_node]) + pack(fields))

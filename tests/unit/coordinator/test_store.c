@@ -459,6 +459,41 @@ static void publishes_all_or_nothing(void **state)
     hanse_store_close(store);
 }
 
+/* Renewed certificates are good until they expire: revoking takes them, too. And not too many are made. */
+static void renews_and_revokes_all(void **state)
+{
+    const uint64_t hour = 3600 * 1000;
+    hanse_store *store = open_store(*state);
+    hanse_store_invitation invitation = {.site = "n", .organisation = "org", .expires_ms = 1000};
+    hanse_store_site site = sample_site("n", 7), back = {0};
+    const uint8_t keys[32] = {1};
+    hanse_store_serial *serials = NULL;
+    uint64_t *times = NULL;
+    size_t count = 0;
+    hanse_err err = {0};
+
+    memset(invitation.token_hash, 5, 32);
+    assert_int_equal(hanse_store_invite(store, &invitation, 1, NULL), HANSE_OK);
+    assert_int_equal(hanse_store_enrol(store, invitation.token_hash, keys, &site, hanse_bytes_str("reply"), 3, NULL), HANSE_OK);
+    snprintf(site.serial_tls, sizeof site.serial_tls, "5001");
+    snprintf(site.serial_sign, sizeof site.serial_sign, "5101");
+    assert_int_equal(hanse_store_site_renew(store, &site, 10 * hour, &err), HANSE_OK);
+    assert_int_equal(hanse_store_site_renew(store, &site, 10 * hour + 1, &err), HANSE_E_LATE);
+    snprintf(site.serial_tls, sizeof site.serial_tls, "5002");
+    assert_int_equal(hanse_store_site_renew(store, &site, 12 * hour, &err), HANSE_OK);
+    assert_int_equal(hanse_store_site_find(store, "n", &back, &err), HANSE_OK);
+    assert_string_equal(back.serial_tls, "5002");
+    assert_int_equal(hanse_store_site_revoke(store, "n", 13 * hour, &err), HANSE_OK);
+    assert_int_equal(hanse_store_revoked(store, &serials, &times, &count, &err), HANSE_OK);
+    assert_int_equal(count, 5); /* enrolled: two, renewed: two, and the third TLS certificate; the last signing one has the same number here */
+    assert_int_equal(hanse_store_site_renew(store, &site, 20 * hour, &err), HANSE_E_IDENTITY);
+    hanse_free(serials);
+    hanse_free(times);
+    hanse_store_site_clear(&site);
+    hanse_store_site_clear(&back);
+    hanse_store_close(store);
+}
+
 /* A site that was away while later rounds were void hears of the one that it was in. */
 static void finds_the_round_that_counted(void **state)
 {
@@ -534,7 +569,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_DIR(reopens_with_everything), WITH_DIR(refuses_odd_files), WITH_DIR(migrates_step_by_step), WITH_DIR(refuses_missing_and_unwritable),
         WITH_DIR(notices_damaged_pages), WITH_DIR(binds_tokens_to_keys), WITH_DIR(finds_runs), WITH_DIR(slots_and_requests),
-        WITH_DIR(publishes_all_or_nothing), WITH_DIR(finds_the_round_that_counted), WITH_DIR(survives_no_memory), WITH_DIR(two_processes_at_once),
+        WITH_DIR(publishes_all_or_nothing), WITH_DIR(renews_and_revokes_all), WITH_DIR(finds_the_round_that_counted), WITH_DIR(survives_no_memory), WITH_DIR(two_processes_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

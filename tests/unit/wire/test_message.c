@@ -52,6 +52,8 @@ static hanse_message sample(hanse_kind kind)
     case HANSE_ASK_DEAD: m.ask_dead = (hanse_msg_ask_dead){{5}, 6}; break;
     case HANSE_DEAD: m.dead = (hanse_msg_signed){bin(56), bin(64)}; break;
     case HANSE_ABORT: m.abort = (hanse_msg_abort){{5}, 6, bin(500)}; break;
+    case HANSE_RENEW: m.renew = (hanse_msg_renew){bin(300), bin(70)}; break;
+    case HANSE_RENEWED: m.renewed = (hanse_msg_renewed){bin(0), bin(0), bin(300), text}; break;
     case HANSE_KINDS_END: break;
     }
     return m;

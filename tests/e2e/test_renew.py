@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Certificates are renewed in running services: the keys, the site and the run stay; revoking takes the old ones, too."""
+import os
+import shutil
+import unittest
+
+from consortium import LINK, TestCase, plan_text, wait_for
+
+SITES = ["a", "b", "c"]
+
+
+class Renew(TestCase):
+    def ready(self):
+        """Three sites, of which the first always finds its certificates too old."""
+        c = self.consortium(SITES)
+        with open(c.path("a", "node.yaml"), "a", encoding="utf-8") as file:
+            file.write("renew_days: 3650\n")
+        return c
+
+    def read(self, c, *parts):
+        with open(c.path(*parts), "rb") as file:
+            return file.read()
+
+    def test_while_a_run_goes_on(self):
+        c = self.ready()
+        old = {name: self.read(c, "a", name) for name in ("tls.pem", "sign.pem", "tls.key", "sign.key")}
+        shutil.copy(c.path("a", "tls.pem"), c.path("old.pem"))
+        roster = c.coordinator("sites", "--format", "json").data
+        run_id = c.submit(plan_text(rounds__count=20, rounds__min_sites=3, aggregation__privacy="masked"))
+        c.accept(run_id)
+        c.start_nodes()
+        shown = c.finish(run_id)
+        self.assertTrue(all(s["state"] == "accepted" for r in shown["rounds"] for s in r["sites"]))
+        log = c.log_of("a")
+        self.assertEqual(log.count("certificates_renewed days=36"), 1)
+        self.assertEqual(log.count(" connected "), 1)  # nothing was interrupted
+        for name in ("tls.pem", "sign.pem"):
+            self.assertNotEqual(self.read(c, "a", name), old[name])
+        for name in ("tls.key", "sign.key"):
+            self.assertEqual(self.read(c, "a", name), old[name])
+        self.assertEqual([s["key"] for s in c.coordinator("sites", "--format", "json").data], [s["key"] for s in roster])
+        self.assertIn("renewed site=a", c.log())
+        for dir_, files in (("a", 4), ("coordinator", 4)):
+            metrics = self.read(c, dir_, "metrics.prom").decode()
+            days = [float(line.split()[1]) for line in metrics.splitlines() if line.startswith("hanse_certificate_days_left{file=")]
+            self.assertEqual(len(days), files)
+            self.assertTrue(all(300 < d < 20 * 366 for d in days), metrics)
+
+        c.nodes["a"].stop()  # the new ones open the next connection; another renewal within the hour is refused, and does no harm
+        c.start_node("a")
+        wait_for(lambda: "certificates_not_renewed" in c.log_of("a"), "the refusal")
+        self.assertIn("within the last hour", c.log_of("a"))
+        c.nodes["a"].stop()
+
+        c.coordinator("revoke", "a")  # neither is good for anything now
+        self.assertIn("revoked", c.node("a", "check", code=LINK).err)
+        shutil.copy(c.path("old.pem"), c.path("a", "tls.pem"))
+        self.assertIn("revoked", c.node("a", "check", code=LINK).err)
+
+    def test_authority_offline(self):
+        c = self.ready()
+        before = self.read(c, "a", "sign.pem")
+        os.rename(os.path.join(c.home, "ca", "ca.key"), c.path("ca.key"))
+        out = c.node("a", "run", "--once")
+        self.assertIn("certificates_not_renewed", out.err)
+        self.assertIn("offline", out.err)
+        self.assertEqual(self.read(c, "a", "sign.pem"), before)
+        os.rename(c.path("ca.key"), os.path.join(c.home, "ca", "ca.key"))
+        self.assertIn("certificates_renewed", c.node("a", "run", "--once").err)
+
+
+if __name__ == "__main__":
+    unittest.main()
