@@ -588,7 +588,7 @@ class Hostile(consortium.TestCase):
     def test_silent_server(self):
         """Work that ends while a site waits for a coordinator that says nothing is not lost."""
         self.c = c = self.consortium(["a"], rows=4000)
-        run_id = c.submit(plan_text(rounds__count=1, rounds__min_sites=1, train__epochs=150, model={"kind": "mlp", "hidden": [64, 64]}))
+        run_id = c.submit(plan_text(rounds__count=1, rounds__min_sites=1, train__epochs=2000, model={"kind": "mlp", "hidden": [64, 64]}))
         c.accept(run_id)
         c.start_node("a")
         wait_for(lambda: "work_begin" in c.log_of("a"), "the beginning of the work")
