@@ -60,7 +60,7 @@ static bool look(const hanse_agent *agent, uint64_t now_ms, bool warn, hanse_gau
 hanse_rc hanse_agent_renew_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *err)
 {
     const bool daily = now_ms >= agent->renew_look_ms;
-    hanse_gauge gauges[CERTS + 1] = {{NULL}};
+    hanse_gauge gauges[CERTS + 1] = {{0}};
     hanse_err why = {0};
     bool due;
 

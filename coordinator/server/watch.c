@@ -32,7 +32,7 @@ void hanse_watch(hanse_server *server, uint64_t now_ms)
     static const char *const files[] = {HANSE_CA_CERT_FILE, HANSE_TLS_CERT_FILE, HANSE_SIGN_CERT_FILE, HANSE_CRL_FILE};
     enum { FILES = sizeof files / sizeof *files };
     const int64_t now = (int64_t)(now_ms / 1000);
-    hanse_gauge gauges[FILES + 2] = {{NULL}};
+    hanse_gauge gauges[FILES + 2] = {{0}};
     size_t sites = 0, runs = 0;
     hanse_err err = {0};
 
