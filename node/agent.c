@@ -161,6 +161,8 @@ static hanse_rc tick(hanse_agent *agent, hanse_err *err)
             agent->reconnect = true;
     }
     if (rc == HANSE_OK)
+        rc = hanse_agent_window_tick(agent, err);
+    if (rc == HANSE_OK)
         rc = hanse_agent_renew_tick(agent, event.now_ms, err);
     if (rc == HANSE_OK)
         rc = hanse_agent_masks_tick(agent, event.now_ms, err);
@@ -295,6 +297,8 @@ hanse_rc hanse_agent_open(hanse_agent **out, const char *dir, const hanse_node_c
     agent->began_us = hanse_clock_mono_us();
     hanse_site_init(&agent->site);
     rc = prepare(agent, err);
+    if (rc == HANSE_OK)
+        rc = hanse_agent_window_tick(agent, err); /* before the first message */
     if (rc == HANSE_OK)
         *out = agent;
     else

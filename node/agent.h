@@ -39,6 +39,8 @@ typedef struct hanse_agent {
     uint8_t job_run[16];
     bool job_stale;
 
+    bool window_closed;      /* models and contributions wait */
+    bool fetch_waits;        /* the window's opening asks for the model */
     hanse_node_fetch fetch;
     hanse_site_work work;   /* being uploaded */
     hanse_node_outgoing outgoing;
@@ -93,6 +95,8 @@ HANSE_MUST_CHECK hanse_rc hanse_agent_feed(hanse_agent *agent, hanse_site_event 
 HANSE_MUST_CHECK hanse_rc hanse_agent_do(hanse_agent *agent, const hanse_site_action *action, const hanse_site_event *event, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_worked(hanse_agent *agent, hanse_err *err); /* a job ended */
 HANSE_MUST_CHECK hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err);   /* fill the send queue from the upload */
+/* Look at the clock: does the transfer window open or close? */
+HANSE_MUST_CHECK hanse_rc hanse_agent_window_tick(hanse_agent *agent, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_final_next(hanse_agent *agent, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err);
 /* Flush the models kept of the run: when it or the process ends. Until then a power cut may cost them, and the next round brings them again. */

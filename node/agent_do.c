@@ -72,13 +72,30 @@ static hanse_rc do_decline(hanse_agent *agent, const hanse_site_action *action, 
     return hanse_agent_send(agent, &message, err);
 }
 
+/* Ask for the rest of the model, or note that it is to be asked for when the window opens. */
 static hanse_rc send_fetch(hanse_agent *agent, hanse_err *err)
 {
     hanse_message message = {.kind = HANSE_FETCH, .fetch = {.offset = agent->fetch.next}};
 
+    agent->fetch_waits = agent->window_closed;
+    if (agent->window_closed)
+        return HANSE_OK;
     memcpy(message.fetch.run, agent->site.run.offer.run, 16);
     memcpy(message.fetch.model_root, agent->fetch.root, 32);
     return hanse_agent_send(agent, &message, err);
+}
+
+hanse_rc hanse_agent_window_tick(hanse_agent *agent, hanse_err *err)
+{
+    const bool closed = !hanse_node_windows_open_now(agent->config->windows, agent->config->raw.windows_count);
+
+    if (closed == agent->window_closed)
+        return HANSE_OK;
+    agent->window_closed = closed;
+    hanse_log(HANSE_LOG_INFO, "transfer_window open=%d", !closed);
+    if (closed && agent->fetch.active && !agent->final.active)
+        agent->reconnect = true; /* a model on its way cannot be halted otherwise; what is here stays */
+    return !closed && agent->fetch_waits && agent->fetch.active ? send_fetch(agent, err) : HANSE_OK;
 }
 
 static hanse_rc do_fetch(hanse_agent *agent, hanse_err *err)
@@ -294,7 +311,7 @@ static hanse_rc do_send(hanse_agent *agent, const hanse_site_action *action, han
 
 hanse_rc hanse_agent_pump(hanse_agent *agent, hanse_err *err)
 {
-    while (agent->up.active && agent->link != NULL && hanse_link_queued(agent->link) < QUEUE_ENOUGH) {
+    while (agent->up.active && !agent->window_closed && agent->link != NULL && hanse_link_queued(agent->link) < QUEUE_ENOUGH) {
         hanse_msg_chunk chunk = {.transfer = agent->up.transfer, .index = agent->up.next};
         size_t len = 0;
         hanse_err why = {0};

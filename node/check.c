@@ -159,6 +159,16 @@ static hanse_rc check_offers(hanse_cli *cli, const hanse_node_config *config, co
     return rc;
 }
 
+static void print_transfer(hanse_cli *cli, const hanse_node_config *config)
+{
+    if (config->rate > 0)
+        hanse_cli_print(cli, "transfer     at most %" PRIu64 " bytes a second each way\n", config->rate);
+    for (size_t i = 0; i < config->raw.windows_count; i++)
+        hanse_cli_print(cli, "%s%s%s", i == 0 ? "transfer     models and contributions at " : ", ", config->raw.windows[i],
+                        i + 1 < config->raw.windows_count ? "" : hanse_node_windows_open_now(config->windows, config->raw.windows_count)
+                                                                     ? "; now open\n" : "; now closed\n");
+}
+
 hanse_rc hanse_command_node_check(hanse_cli *cli, hanse_err *err)
 {
     const hanse_agent_options options = {.look = true, .wait_ms = LOOK_MS};
@@ -172,6 +182,8 @@ hanse_rc hanse_command_node_check(hanse_cli *cli, hanse_err *err)
     cli->data = json_pack("{s:[]}", "offers");
     if (rc == HANSE_OK)
         hanse_cli_print(cli, "configuration %s/%s is well formed, %zu data sets\n", cli->dir, HANSE_NODE_FILE, config.data_count);
+    if (rc == HANSE_OK)
+        print_transfer(cli, &config);
     if (rc == HANSE_OK)
         rc = hanse_node_keys_load(&keys, cli->dir, err);
     if (rc == HANSE_OK)

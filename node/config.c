@@ -8,6 +8,7 @@ static const char *const headers[] = {"by-plan", "yes", "no", NULL};         /* 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL}; /* hanse_level */
 
 static const hanse_config_field text_item = {.kind = HANSE_CONFIG_TEXT, .size = sizeof(char *), .max = 4095};
+static const hanse_config_field window_item = {.kind = HANSE_CONFIG_TEXT, .size = sizeof(char *), .max = 11};
 static const hanse_config_field mark_item = {.kind = HANSE_CONFIG_TEXT, .size = sizeof(char *), .max = 63};
 
 static const hanse_config_field file_fields[] = {
@@ -55,6 +56,14 @@ static const hanse_config_field policy_fields[] = {
      .max = 15552000000, .value = "30d", .help = "masked: refuse plans whose tickets live longer"},
     {.key = NULL}};
 
+static const hanse_config_field transfer_fields[] = {
+    {.key = "rate", .kind = HANSE_CONFIG_SIZE, HANSE_CONFIG_AT(hanse_node_config, rate), .min = 64 << 10, .max = (uint64_t)1 << 40,
+     .help = "bytes a second on the link to the coordinator, in each direction; default: no cap"},
+    {.key = "windows", .kind = HANSE_CONFIG_LIST, HANSE_CONFIG_AT(hanse_node_config, raw.windows),
+     .count = offsetof(hanse_node_config, raw.windows_count), .max = HANSE_NODE_WINDOWS_MAX, .item = &window_item,
+     .help = "times of the day, by this machine's clock, in which models and contributions move; default: always"},
+    {.key = NULL}};
+
 static const hanse_config_field log_fields[] = {
     {.key = "level", .kind = HANSE_CONFIG_ENUM, HANSE_CONFIG_AT(hanse_node_config, level), .names = levels, .value = "info",
      .help = "least important events that are logged"},
@@ -72,6 +81,7 @@ static const hanse_config_field fields[] = {
      .count = offsetof(hanse_node_config, data_count), .max = 64, .item = &data_item, .help = "data set as plans call it: its files here"},
     {.key = "renew_days", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, renew_days), .max = 3650, .value = "0", .unit = "days",
      .help = "ask for new certificates when fewer are left; 0: a third of their life"},
+    {.key = "transfer", .kind = HANSE_CONFIG_MAP, .fields = transfer_fields, .help = "what the link to the coordinator may be used for, and when"},
     {.key = "policy", .kind = HANSE_CONFIG_MAP, .fields = policy_fields, .help = "what this site agrees to"},
     {.key = "log", .kind = HANSE_CONFIG_MAP, .fields = log_fields, .help = "logging"},
     {.key = NULL}};
@@ -125,6 +135,17 @@ static hanse_rc policy_of(hanse_node_config *config, const hanse_config_where *w
     return HANSE_OK;
 }
 
+static hanse_rc windows_of(hanse_node_config *config, const hanse_config_where *where, hanse_err *err)
+{
+    for (size_t i = 0; i < config->raw.windows_count; i++) {
+        hanse_err why;
+
+        if (hanse_node_window_parse(&config->windows[i], config->raw.windows[i], &why) != HANSE_OK)
+            return HANSE_CONFIG_FAIL(where, err, "transfer.windows", "%s", why.text);
+    }
+    return HANSE_OK;
+}
+
 hanse_rc hanse_node_config_parse(hanse_node_config *out, hanse_bytes text, const char *origin, hanse_err *err)
 {
     hanse_config_where *where = NULL;
@@ -139,6 +160,8 @@ hanse_rc hanse_node_config_parse(hanse_node_config *out, hanse_bytes text, const
         hanse_err_wrap(err, "%s", origin);
     else
         rc = policy_of(out, where, err);
+    if (rc == HANSE_OK)
+        rc = windows_of(out, where, err);
     hanse_config_where_free(where);
     if (rc != HANSE_OK)
         hanse_node_config_clear(out);
@@ -249,6 +272,10 @@ hanse_rc hanse_node_config_template(hanse_buf *out, const char *coordinator, con
         "  allow_sealed: false\n"
         "  # A sum over two sites tells each the other's part. true: this site agrees to runs of two.\n"
         "  allow_two: false\n\n"
+        "# What the link to the coordinator may carry, for a line that others use too.\n"
+        "#transfer:\n"
+        "#  rate: 2MiB                       # bytes a second, each way\n"
+        "#  windows: [\"22:00-06:00\"]         # models and contributions move only then; everything small always\n\n"
         "log:\n  level: info\n",
         coordinator, server_name ? "server_name: \"" : "", server_name ? server_name : "", server_name ? "\"\n" : "", organisation, site);
 }

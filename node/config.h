@@ -8,6 +8,7 @@
 #include "hanse/plan.h"
 #include "node/data/dataset.h"
 #include "node/site/policy.h"
+#include "node/window.h"
 
 #define HANSE_NODE_FILE "node.yaml"
 
@@ -44,8 +45,12 @@ typedef struct hanse_node_config {
         bool allow_sealed, allow_two, trusted_coordinator;
         uint64_t survivors_min, honest_min, ticket_life_max_ms;
         double share_max;
+        char **windows; /* "HH:MM-HH:MM" */
+        size_t windows_count;
     } raw;
     hanse_site_policy policy; /* `raw`, checked; hashes owned */
+    uint64_t rate;            /* bytes a second, each way; 0: no cap */
+    hanse_node_window windows[HANSE_NODE_WINDOWS_MAX]; /* `raw`, checked */
     uint64_t renew_days;      /* 0: a third of a certificate's life */
     int level;                /* hanse_level */
 } hanse_node_config;

@@ -178,7 +178,7 @@ void hanse_node_link_config(hanse_link_config *link, const hanse_node_config *co
 {
     *link = (hanse_link_config){.host = config->host, .port = config->port, .server_name = config->server_name,
                                 .ca_pem = hanse_buf_bytes(&keys->ca_pem), .crl_pem = hanse_buf_bytes(&keys->crl_pem),
-                                .cert_pem = hanse_buf_bytes(&keys->tls_pem), .key = keys->tls, .wake_fd = -1};
+                                .cert_pem = hanse_buf_bytes(&keys->tls_pem), .key = keys->tls, .rate = config->rate, .wake_fd = -1};
 }
 
 /* ---- sealing ---- */

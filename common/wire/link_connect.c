@@ -25,6 +25,7 @@
 typedef struct attempt {
     uint64_t deadline_mono_us;
     int wake_fd;
+    int receive_buffer; /* bytes; 0: the system's */
 } attempt;
 
 /* Wait for `events`. Errors: LINK (deadline), AGAIN (wake_fd). */
@@ -46,7 +47,7 @@ static hanse_rc wait_for(int fd, short events, uint64_t deadline_mono_us, int wa
     }
 }
 
-static hanse_rc connect_one(int *out, const struct addrinfo *address, uint64_t deadline_mono_us, int wake_fd, hanse_err *err)
+static hanse_rc connect_one(int *out, const struct addrinfo *address, const attempt *try, uint64_t deadline_mono_us, hanse_err *err)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int problem = 0, on = 1;
@@ -55,11 +56,13 @@ static hanse_rc connect_one(int *out, const struct addrinfo *address, uint64_t d
 
     if (fd < 0)
         return HANSE_FAIL_ERRNO(err, "socket");
+    if (try->receive_buffer > 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &try->receive_buffer, sizeof try->receive_buffer);
     if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
         if (errno != EINPROGRESS)
             problem = errno;
         else
-            rc = wait_for(fd, POLLOUT, deadline_mono_us, wake_fd, err);
+            rc = wait_for(fd, POLLOUT, deadline_mono_us, try->wake_fd, err);
         if (rc == HANSE_OK && problem == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &len) != 0)
             problem = errno;
     }
@@ -90,7 +93,7 @@ static hanse_rc connect_host(int *out, const char *host, const char *port, const
         uint64_t now = hanse_clock_mono_us();
         uint64_t share = now < try->deadline_mono_us ? (try->deadline_mono_us - now) / left : 0;
 
-        rc = connect_one(out, a, now + share, try->wake_fd, err);
+        rc = connect_one(out, a, try, now + share, err);
     }
     freeaddrinfo(list);
     if (rc != HANSE_OK)
@@ -260,10 +263,21 @@ static hanse_rc upgrade(hanse_link *link, const char *authority, const attempt *
     return rc;
 }
 
+/* Under a cap the system's megabytes would be filled at once, and whatever comes behind them, pings included, would wait for long:
+ * half a second's worth keeps the rate up to round trips of as much. */
+static int receive_buffer(uint64_t rate)
+{
+    const uint64_t half = rate / 2;
+
+    if (rate == 0 || half > (4 << 20))
+        return 0;
+    return half < (32 << 10) ? 32 << 10 : (int)half;
+}
+
 hanse_rc hanse_link_connect(hanse_link *link, const hanse_link_config *config, hanse_err *err)
 {
     uint32_t timeout_ms = config->connect_timeout_ms != 0 ? config->connect_timeout_ms : CONNECT_TIMEOUT_MS;
-    attempt try = {hanse_clock_mono_us() + (uint64_t)timeout_ms * 1000, config->wake_fd};
+    const attempt try = {hanse_clock_mono_us() + (uint64_t)timeout_ms * 1000, config->wake_fd, receive_buffer(config->rate)};
     char proxy_host[HOST_MAX + 1], proxy_port[6], port[6], authority[HOST_MAX + 10];
     bool use_proxy = false;
     hanse_rc rc;

@@ -3,6 +3,7 @@
 #define HANSE_LINK_INTERNAL_H
 
 #include "hanse/link.h"
+#include "hanse/pace.h"
 #include "ws_frame.h"
 
 #include <openssl/ssl.h>
@@ -21,6 +22,7 @@ struct hanse_link {
     hanse_buf early; /* bytes that came behind the upgrade's answer */
     uint64_t rx_mono_us, ping_mono_us; /* last bytes received; when the unanswered ping went out, 0: none */
     uint64_t ping_ms, dead_ms;
+    hanse_pace in_pace, out_pace;
     bool drained;     /* the last SSL_read found nothing: only poll() can tell of more */
     bool write_waits; /* the last SSL_write could not finish: POLLOUT tells when to go on */
     bool close_sent;

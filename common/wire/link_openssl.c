@@ -22,6 +22,7 @@
 #define CONTROL_ROOM ((size_t)64 << 10) /* beyond queue_max, for control frames: who pings more does not read */
 #define STEP_LEN ((size_t)4 << 20)      /* bytes read in one step at most, so that the caller gets a turn */
 #define QUEUE_KEPT ((size_t)64 << 10)   /* of the empty queue while idle */
+#define PACED_LEN ((size_t)16 << 10) /* bytes written at a time under a cap: one TLS record */
 #define PING_MS 20000
 #define DEAD_MS 60000
 
@@ -138,16 +139,19 @@ static hanse_rc flush(hanse_link *link, hanse_err *err)
 {
     link->write_waits = false;
     while (hanse_link_queued(link) > 0) {
-        size_t left = hanse_link_queued(link);
+        const size_t left = hanse_link_queued(link), most = link->out_pace.rate != 0 ? PACED_LEN : INT32_MAX;
         short events = 0;
         int ret;
         hanse_rc rc;
 
+        if (!hanse_pace_may(&link->out_pace, hanse_clock_mono_us()))
+            return HANSE_OK;
         ERR_clear_error();
         errno = 0;
-        ret = SSL_write(link->ssl, link->queue.data + link->sent, left > INT32_MAX ? INT32_MAX : (int)left);
+        ret = SSL_write(link->ssl, link->queue.data + link->sent, (int)(left < most ? left : most));
         if (ret > 0) {
             link->sent += (size_t)ret;
+            hanse_pace_took(&link->out_pace, (size_t)ret);
             continue;
         }
         rc = hanse_link_ssl_problem(link, ret, &events, err);
@@ -194,7 +198,7 @@ static hanse_rc take(hanse_link *link, hanse_bytes in, hanse_err *err)
     }
 }
 
-/* Read until OpenSSL has nothing more, or until STEP_LEN. */
+/* Read until OpenSSL has nothing more, or until STEP_LEN or the cap. */
 static hanse_rc receive(hanse_link *link, hanse_err *err)
 {
     hanse_rc rc = HANSE_OK;
@@ -208,6 +212,8 @@ static hanse_rc receive(hanse_link *link, hanse_err *err)
         short events = 0;
         int ret;
 
+        if (!hanse_pace_may(&link->in_pace, hanse_clock_mono_us()))
+            return HANSE_OK;
         ERR_clear_error();
         errno = 0;
         ret = SSL_read(link->ssl, link->in, sizeof link->in);
@@ -216,6 +222,7 @@ static hanse_rc receive(hanse_link *link, hanse_err *err)
             return hanse_link_ssl_problem(link, ret, &events, err);
         }
         sum += (size_t)ret;
+        hanse_pace_took(&link->in_pace, (size_t)ret);
         link->rx_mono_us = hanse_clock_mono_us();
         link->ping_mono_us = 0;
         rc = take(link, (hanse_bytes){link->in, (size_t)ret}, err);
@@ -250,17 +257,24 @@ int hanse_link_fd(const hanse_link *link)
     return link->fd;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 short hanse_link_wants(const hanse_link *link, int *timeout_ms)
 {
-    uint64_t since = link->ping_mono_us != 0 ? link->ping_mono_us : link->rx_mono_us;
-    uint64_t wait_us = (link->ping_mono_us != 0 ? link->dead_ms - link->ping_ms : link->ping_ms) * 1000;
-    uint64_t now = hanse_clock_mono_us();
+    const uint64_t now = hanse_clock_mono_us(), since = link->ping_mono_us != 0 ? link->ping_mono_us : link->rx_mono_us;
+    const uint64_t silence_us = (link->ping_mono_us != 0 ? link->dead_ms - link->ping_ms : link->ping_ms) * 1000;
+    const uint64_t in_us = hanse_pace_wait_us(&link->in_pace, now), out_us = hanse_pace_wait_us(&link->out_pace, now);
+    uint64_t wait_us = now - since >= silence_us ? 0 : silence_us - (now - since);
 
-    if (!link->drained || link->early.len > 0 || (hanse_link_queued(link) > 0 && !link->write_waits))
-        *timeout_ms = 0;
-    else
-        *timeout_ms = now - since >= wait_us ? 0 : (int)((wait_us - (now - since)) / 1000 + 1);
-    return (short)(POLLIN | (link->write_waits ? POLLOUT : 0));
+    if (!link->drained || link->early.len > 0 || in_us > 0)
+        wait_us = least(wait_us, in_us);
+    if (hanse_link_queued(link) > 0 && (!link->write_waits || out_us > 0))
+        wait_us = least(wait_us, out_us);
+    *timeout_ms = wait_us == 0 ? 0 : (int)(wait_us / 1000 + 1);
+    return (short)((in_us == 0 ? POLLIN : 0) | (link->write_waits && out_us == 0 ? POLLOUT : 0));
 }
 
 static hanse_rc step(hanse_link *link, int timeout_ms, int wake_fd, hanse_err *err)
@@ -320,6 +334,8 @@ hanse_rc hanse_link_open(hanse_link **out, const hanse_link_config *config, hans
     link->dead_ms = config->dead_ms != 0 ? config->dead_ms : DEAD_MS;
     if (link->dead_ms <= link->ping_ms)
         link->dead_ms = link->ping_ms + 1000;
+    hanse_pace_init(&link->in_pace, config->rate, hanse_clock_mono_us());
+    hanse_pace_init(&link->out_pace, config->rate, hanse_clock_mono_us());
     hanse_inbox_init(&link->inbox, config->ops, config->user, HANSE_FROM_COORDINATOR);
     rc = hanse_link_connect(link, config, err);
     if (rc != HANSE_OK) {
@@ -360,9 +376,10 @@ void hanse_link_close(hanse_link *link, int linger_ms)
     if (!link->failed && !link->close_sent && put_control(link, HANSE_WS_CLOSE, (hanse_bytes){normal, 2}, NULL) == HANSE_OK) {
         end = hanse_clock_mono_us() + (uint64_t)(linger_ms > 0 ? linger_ms : 0) * 1000;
         while (flush(link, NULL) == HANSE_OK && hanse_link_queued(link) > 0 && hanse_clock_mono_us() < end) {
-            struct pollfd fd = {.fd = link->fd, .events = POLLOUT};
+            const uint64_t now = hanse_clock_mono_us(), paced_us = hanse_pace_wait_us(&link->out_pace, now);
+            struct pollfd fd = {.fd = link->fd, .events = paced_us == 0 ? POLLOUT : 0};
 
-            (void)poll(&fd, 1, (int)((end - hanse_clock_mono_us()) / 1000 + 1));
+            (void)poll(&fd, 1, (int)(least(now < end ? end - now : 0, paced_us == 0 ? UINT64_MAX : paced_us) / 1000 + 1));
         }
         if (hanse_link_queued(link) == 0)
             (void)SSL_shutdown(link->ssl);

@@ -26,6 +26,7 @@ typedef struct hanse_link_config {
     uint32_t ping_ms;            /* idle time before a ping; 0: 20 s */
     uint32_t dead_ms;            /* silence after which the peer counts as gone; 0: 60 s */
     size_t queue_max;            /* bytes of the send queue; 0: 4 MiB */
+    uint64_t rate;               /* bytes a second that move at most, in each direction; 0: no cap */
     int wake_fd;                 /* open() gives up with AGAIN when it becomes readable; -1: none */
     const hanse_inbox_ops *ops;  /* must outlive the link */
     void *user;

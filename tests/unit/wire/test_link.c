@@ -302,6 +302,35 @@ static void test_flood(void **state)
     hanse_link_close(link, 100);
 }
 
+/* A megabyte there and back at a megabyte a second, each way on its own: as long as the cap says, and with little of the processor. */
+static void test_cap(void **state)
+{
+    static uint8_t payload[1 << 20];
+    heard h = {0};
+    hanse_link_config config = config_for(&site, &h);
+    hanse_msg_chunk chunk = {1, 0, HANSE_BYTES_EMPTY, {payload, sizeof payload}};
+    hanse_link *link = NULL;
+    hanse_err err = {0};
+    struct timespec cpu[2];
+    uint64_t began;
+    (void)state;
+
+    config.rate = 1 << 20;
+    assert_int_equal(hanse_link_open(&link, &config, &err), HANSE_OK);
+    began = hanse_clock_mono_us();
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[0]);
+    assert_int_equal(hanse_link_send_chunk(link, &chunk, &err), HANSE_OK);
+    while (hanse_link_queued(link) > 0)
+        assert_int_equal(hanse_link_step(link, 200, -1, &err), HANSE_OK);
+    assert_in_range(hanse_clock_mono_us() - began, 860000, 1500000);
+    assert_int_equal(step_until(link, &h.ends, 1, &err), HANSE_OK);
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[1]);
+    assert_in_range(hanse_clock_mono_us() - began, 1720000, 4000000);
+    assert_true(cpu[1].tv_sec - cpu[0].tv_sec <= 1 && (cpu[1].tv_sec - cpu[0].tv_sec) * 1000000000 + cpu[1].tv_nsec - cpu[0].tv_nsec < 400000000);
+    assert_int_equal(hanse_link_send_chunk(link, &chunk, &err), HANSE_OK);
+    hanse_link_close(link, 100);
+}
+
 static void refused(const hanse_link_config *config, hanse_rc want, const char *words)
 {
     hanse_link *link = NULL;
@@ -744,7 +773,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),       cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_echo),       cmocka_unit_test(test_flood), cmocka_unit_test(test_cap),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_impostor),   cmocka_unit_test(test_refused_always_says_why),
         cmocka_unit_test(test_pin),        cmocka_unit_test(test_proxy),
