@@ -30,15 +30,18 @@ ROUNDS = 20
 MIB = 1 << 20
 # 8.4 MB a model, so that transfers have chunks to resume; some 100 ms of training.
 PLAN = dict(model__kind="mlp", model__hidden=[2048, 1024], train__epochs=None, train__steps=12, train__rate=0.01,
-            rounds__count=ROUNDS, rounds__deadline="30m")
+            rounds__deadline="30m")
 
 
 class Campaign:
-    def __init__(self, kills, seed, sites=3, privacy="sealed", say=print):
+    """Runs beside an undisturbed one; what a strike is, a subclass may say (link_campaign.py)."""
+
+    def __init__(self, kills, seed, sites=3, privacy="sealed", say=print, rounds=ROUNDS):
         self.kills, self.random, self.say = kills, random.Random(seed), say
         self.c = consortium.Consortium()
         self.names = ["site%d" % i for i in range(1, sites + 1)]
-        self.plan = plan_text(**PLAN, rounds__min_sites=sites, aggregation__privacy=privacy)
+        self.rounds = rounds
+        self.plan = plan_text(**PLAN, rounds__count=rounds, rounds__min_sites=sites, aggregation__privacy=privacy)
         self.sealed = privacy == "sealed"  # masked: a site that is lost between the two parts of a round makes it void, and it is tried again
         self.voids = 0
         self.killed = {"coordinator": 0, "node": 0, "all": 0}  # kills by what was aimed at
@@ -50,9 +53,13 @@ class Campaign:
         self.c.serve()
         for i, name in enumerate(self.names):
             self.c.enrol(name, rows_text(60, i + 1))
+        self.enrolled()
         self.c.service.stop()
         for home in ["coordinator"] + self.names:
             shutil.copytree(self.c.path(home), self.c.path("enrolled", home))
+
+    def enrolled(self):
+        pass
 
     def anew(self):
         """Everybody as after enrolment: the same keys, no runs."""
@@ -81,8 +88,8 @@ class Campaign:
         """What must hold for every run; hands out the model's bytes."""
         shown = self.c.finish(run_id, 10)
         training = [r for r in shown["rounds"] if r["kind"] == "training"]
-        if self.sealed and len(training) != ROUNDS:
-            raise AssertionError("%d attempts for %d rounds: %s" % (len(training), ROUNDS, training))
+        if self.sealed and len(training) != self.rounds:
+            raise AssertionError("%d attempts for %d rounds: %s" % (len(training), self.rounds, training))
         for attempt in shown["rounds"]:
             if not self.sealed and attempt["state"] == "void":
                 self.voids += 1
@@ -135,6 +142,9 @@ class Campaign:
             wait_for(lambda: all(self.connects()[n] > before[n] for n in waiting), "everybody's return", 90)
             self.away.append(time.monotonic() - began)
 
+    def mend(self):
+        pass
+
     def disturbed(self, plain_s, most):
         """One run with up to `most` kills spread over it."""
         kills, run_id = 0, self.open()
@@ -145,6 +155,7 @@ class Campaign:
                 break
             self.strike()
             kills += 1
+        self.mend()
         self.c.finish(run_id, 300, 0.05)
         seconds = time.monotonic() - began
         if kills > 0:
@@ -159,14 +170,14 @@ class Campaign:
         plain_s = time.monotonic() - began
         want = self.check(run_id)
         self.clean()
-        self.say("undisturbed: %d rounds in %.1f s" % (ROUNDS, plain_s))
+        self.say("undisturbed: %d rounds in %.1f s" % (self.rounds, plain_s))
         while sum(self.killed.values()) < self.kills:
             run_id = self.disturbed(plain_s, self.kills - sum(self.killed.values()))
             if self.check(run_id) != want:
                 raise AssertionError("run %s: another model than that of the undisturbed run" % run_id)
             self.clean()
             if self.lost:
-                self.say("run %s: %d kills, %.1f s more, the same model" % (run_id, self.lost[-1][1], self.lost[-1][0]))
+                self.say("run %s: struck %d times, %.1f s more, the same model" % (run_id, self.lost[-1][1], self.lost[-1][0]))
         return self.figures()
 
     def resumed(self, what):
@@ -180,7 +191,7 @@ class Campaign:
         lost = sum(seconds for seconds, _ in self.lost)
         lines = ["kills: %d (coordinator %d, a node %d, all at once %d), %d processes" %
                  (kills, self.killed["coordinator"], self.killed["node"], self.killed["all"], self.signals),
-                 "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), ROUNDS),
+                 "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
                  "connections made: %d" % sum(self.connects().values()),
                  "resumed: %d uploads, %.1f MB; %d downloads, %.1f MB" % (up[0], up[1] / 1e6, down[0], down[1] / 1e6),
                  "time lost: %.2f s a kill" % (lost / max(1, kills))]

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Bad lines, again and again: every run of 20 rounds ends, and its model is bit for bit that of an undisturbed run.
+
+    tests/e2e/link_campaign.py --faults 200 --seed 1
+
+As kill_campaign.py, but the processes live and their lines are struck: each site reaches the coordinator over a line of its own
+(line.py) that is cut, reset, halted, slow (1 Mbit/s, 200 ms each way) or gone for seconds at seeded random instants. --long adds
+what takes minutes: a line that carries nothing and tells nobody (found by pings), and one that is gone for two minutes.
+"""
+import argparse
+import os
+import re
+import sys
+import time
+
+if __name__ == "__main__":
+    os.environ.setdefault("HANSE_BIN", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from kill_campaign import Campaign
+from line import Line
+
+SHORT = ["cut", "reset", "halted", "slow", "gone"]
+RATE = 15e6  # bytes a second of a good line: a transfer takes half a second, long enough to be hit
+LONG = ["silent", "gone for long"]
+
+
+class Links(Campaign):
+    def __init__(self, faults, seed, sites=3, privacy="sealed", longer=False, **more):
+        super().__init__(faults, seed, sites, privacy, **more)
+        self.kinds = SHORT + (LONG if longer else [])
+        self.killed = dict.fromkeys(self.kinds, 0)
+        self.lines = {}
+
+    def enrolled(self):
+        for name in self.names:
+            self.lines[name] = Line(self.c.port)
+            self.lines[name].rate = RATE
+            path = self.c.path(name, "node.yaml")
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(re.sub(r'coordinator: "127.0.0.1:\d+"', 'coordinator: "127.0.0.1:%d"' % self.lines[name].port, text))
+
+    def strike(self):
+        short = self.random.random() < (0.95 if len(self.kinds) > len(SHORT) else 1)
+        kind = self.random.choice(SHORT if short else LONG)
+        struck = [self.lines[n] for n in (self.names if self.random.random() < 0.2 else [self.random.choice(self.names)])]
+        seconds = self.random.uniform(0, 1.5)
+        self.killed[kind] += 1
+        for line in struck:
+            if kind == "silent":
+                line.silence()
+            elif kind == "halted":
+                line.halted = True
+            elif kind == "slow":
+                line.delay_s, line.rate = 0.2, 125000
+            else:
+                line.closed = kind.startswith("gone")
+                line.cut(kind == "reset")
+        if kind not in ("cut", "reset", "silent"):
+            time.sleep(120 if kind == "gone for long" else seconds)
+        for line in struck:
+            line.closed = line.halted = False
+            line.delay_s, line.rate = 0.0, RATE
+
+    def figures(self):
+        up, down = self.resumed("upload"), self.resumed("download")
+        faults, lost = sum(self.killed.values()), sum(seconds for seconds, _ in self.lost)
+        return ["faults: %d (%s)" % (faults, ", ".join("%s %d" % item for item in self.killed.items())),
+                "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
+                "connections made: %d, over %d of the lines" % (sum(self.connects().values()), sum(line.opened for line in self.lines.values())),
+                "carried: %.1f MB" % (sum(line.moved for line in self.lines.values()) / 1e6),
+                "resumed: %d uploads, %.1f MB; %d downloads, %.1f MB" % (up[0], up[1] / 1e6, down[0], down[1] / 1e6),
+                "time lost: %.2f s a fault, the faults' own length included" % (lost / max(1, faults)),
+                "attempts that were void and tried again: %d" % self.voids]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sites", type=int, default=3)
+    parser.add_argument("--long", action="store_true", help="faults of minutes, too: one in twenty")
+    parser.add_argument("--privacy", default="sealed", help="the plan's aggregation.privacy: sealed or masked")
+    args = parser.parse_args()
+    campaign = Links(args.faults, args.seed, args.sites, args.privacy, args.long, say=lambda line: print(line, flush=True))
+    try:
+        for line in campaign.run():
+            print(line)
+    except AssertionError:
+        print(campaign.c.logs())
+        raise
+    finally:
+        campaign.c.close()
+
+
+if __name__ == "__main__":
+    main()
