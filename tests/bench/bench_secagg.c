@@ -44,11 +44,12 @@ static void must(bool ok, const char *what, const hanse_err *err)
 }
 
 /* The build wraps the check of thresholds here, and only here: more sites can be lost than the floors allow. */
-hanse_rc __real_hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy, hanse_err *err);
-hanse_rc __wrap_hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy, hanse_err *err);
-hanse_rc __wrap_hanse_secagg_params_check(const hanse_secagg_params *params, const hanse_secagg_policy *policy, hanse_err *err)
+typedef hanse_rc check_roster(const hanse_secagg_params *params, const hanse_secagg_policy *policy, const hanse_secagg_roster *roster, hanse_err *err);
+check_roster __real_hanse_secagg_params_check_roster, __wrap_hanse_secagg_params_check_roster;
+hanse_rc __wrap_hanse_secagg_params_check_roster(const hanse_secagg_params *params, const hanse_secagg_policy *policy, const hanse_secagg_roster *roster,
+                                                 hanse_err *err)
 {
-    return lifted ? HANSE_OK : __real_hanse_secagg_params_check(params, policy, err);
+    return lifted ? HANSE_OK : __real_hanse_secagg_params_check_roster(params, policy, roster, err);
 }
 
 static double now_s(void)

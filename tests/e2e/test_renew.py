@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Certificates are renewed in running services: the keys, the site and the run stay; revoking takes the old ones, too."""
 import os
+import re
 import shutil
 import unittest
 
-from consortium import LINK, TestCase, plan_text, wait_for
+from consortium import HANSE_BIN, LINK, TestCase, plan_text, wait_for
 
 SITES = ["a", "b", "c"]
+LATE_CLOCK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "liblate_clock.so")
 
 
 class Renew(TestCase):
@@ -56,6 +58,27 @@ class Renew(TestCase):
         self.assertIn("revoked", c.node("a", "check", code=LINK).err)
         shutil.copy(c.path("old.pem"), c.path("a", "tls.pem"))
         self.assertIn("revoked", c.node("a", "check", code=LINK).err)
+
+    def test_a_year_later(self):
+        """The operator is warned of what runs out; the node renews its own, the operator the revocation list, and rounds go on."""
+        c = self.consortium(["a"])
+        c.service.stop()
+        late = {"LD_PRELOAD": LATE_CLOCK, "LATE_CLOCK_DAYS": "340"}
+        c.serve(env=late)
+        wait_for(lambda: re.search("certificate_expires file=crl.pem days_left=2[45]", c.log_of("coordinator")), "the coordinator's warning")
+        self.assertEqual(c.log_of("coordinator").count("certificate_expires"), 1)
+        out = c.node("a", "run", "--once", env=late).err
+        for name in ("tls.pem", "sign.pem"):
+            self.assertRegex(out, "certificate_expires file=%s days_left=2[45]" % name)
+        self.assertRegex(out, "certificates_renewed days=36[45]")
+        self.assertNotIn("certificate_expires", c.node("a", "run", "--once", env=late).err)
+        c.coordinator("revoke", env=late)
+        late["LATE_CLOCK_DAYS"] = "600"  # past the end of the first ones
+        self.assertNotIn("link_down", c.node("a", "run", "--once", env=dict(late, LATE_CLOCK_DAYS="340")).err)
+        c.service.stop()
+        c.serve(env=late)
+        c.node("a", "run", "--once", env=late)
+        self.assertEqual(c.log_of("coordinator").count("certificate_expires"), 1)
 
     def test_authority_offline(self):
         c = self.ready()
