@@ -56,7 +56,7 @@ size_t hanse_link_queued(const hanse_link *link);
 HANSE_MUST_CHECK hanse_rc hanse_link_step(hanse_link *link, int timeout_ms, int wake_fd, hanse_err *err);
 
 /* For callers with a poll() of their own: the socket, the POLLIN/POLLOUT it waits for, and the longest wait [ms].
- * wants() is 0 time-out when data is already here: then step() with timeout_ms 0. */
+ * wants() is 0 time-out when data is already here: then step() with timeout_ms 0. Under a cap that is used up it waits for credit instead. */
 int hanse_link_fd(const hanse_link *link);
 short hanse_link_wants(const hanse_link *link, int *timeout_ms);
 

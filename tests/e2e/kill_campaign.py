@@ -44,7 +44,7 @@ class Campaign:
         self.plan = plan_text(**PLAN, rounds__count=rounds, rounds__min_sites=sites, aggregation__privacy=privacy)
         self.sealed = privacy == "sealed"  # masked: a site that is lost between the two parts of a round makes it void, and it is tried again
         self.voids = 0
-        self.killed = {"coordinator": 0, "node": 0, "all": 0}  # kills by what was aimed at
+        self.strikes = {"coordinator": 0, "node": 0, "all": 0}  # by what was aimed at
         self.away = []  # seconds from each kill until every site is connected again
         self.lost = []  # (seconds beyond the undisturbed run, kills) of each run
         self.signals = 0
@@ -130,7 +130,7 @@ class Campaign:
         for process in [self.c.nodes[v] for v in victims] + ([self.c.service] if aim != "node" else []):
             self.signals += process.alive
             process.kill()
-        self.killed[aim] += 1
+        self.strikes[aim] += 1
         time.sleep(absence)
         if aim != "node":
             self.c.serve(wait=False)
@@ -171,8 +171,8 @@ class Campaign:
         want = self.check(run_id)
         self.clean()
         self.say("undisturbed: %d rounds in %.1f s" % (self.rounds, plain_s))
-        while sum(self.killed.values()) < self.kills:
-            run_id = self.disturbed(plain_s, self.kills - sum(self.killed.values()))
+        while sum(self.strikes.values()) < self.kills:
+            run_id = self.disturbed(plain_s, self.kills - sum(self.strikes.values()))
             if self.check(run_id) != want:
                 raise AssertionError("run %s: another model than that of the undisturbed run" % run_id)
             self.clean()
@@ -187,10 +187,10 @@ class Campaign:
 
     def figures(self):
         up, down = self.resumed("upload"), self.resumed("download")
-        kills = sum(self.killed.values())
+        kills = sum(self.strikes.values())
         lost = sum(seconds for seconds, _ in self.lost)
         lines = ["kills: %d (coordinator %d, a node %d, all at once %d), %d processes" %
-                 (kills, self.killed["coordinator"], self.killed["node"], self.killed["all"], self.signals),
+                 (kills, self.strikes["coordinator"], self.strikes["node"], self.strikes["all"], self.signals),
                  "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
                  "connections made: %d" % sum(self.connects().values()),
                  "resumed: %d uploads, %.1f MB; %d downloads, %.1f MB" % (up[0], up[1] / 1e6, down[0], down[1] / 1e6),
@@ -210,17 +210,20 @@ class Short(consortium.TestCase):
         campaign = Campaign(15, 20261126, say=lambda line: None)
         self.consortia.append(campaign.c)
         campaign.run()
-        self.assertEqual(sum(campaign.killed.values()), 15)
+        self.assertEqual(sum(campaign.strikes.values()), 15)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200)
+def main(doc, make, strikes="kills", **options):
+    """The command of a campaign: --kills or what its strikes are called, --seed, --sites, --privacy, and `options` of its own (name: help)."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--" + strikes, type=int, default=200, dest="strikes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sites", type=int, default=3)
     parser.add_argument("--privacy", default="sealed", help="the plan's aggregation.privacy: sealed or masked")
-    args = parser.parse_args()
-    campaign = Campaign(args.kills, args.seed, args.sites, args.privacy, say=lambda line: print(line, flush=True))
+    for name, text in options.items():
+        parser.add_argument("--" + name, action="store_true", help=text)
+    args = vars(parser.parse_args())
+    campaign = make(args.pop("strikes"), args.pop("seed"), say=lambda line: print(line, flush=True), **args)
     try:
         for line in campaign.run():
             print(line)
@@ -232,4 +235,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, Campaign)

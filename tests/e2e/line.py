@@ -137,7 +137,6 @@ class Line:
                     side.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
-        return len(pairs)
 
     def silence(self):
         """What is connected now carries nothing any more, as behind a firewall that forgot it; new connections do."""

@@ -7,7 +7,6 @@ As kill_campaign.py, but the processes live and their lines are struck: each sit
 (line.py) that is cut, reset, halted, slow (1 Mbit/s, 200 ms each way) or gone for seconds at seeded random instants. --long adds
 what takes minutes: a line that carries nothing and tells nobody (found by pings), and one that is gone for two minutes.
 """
-import argparse
 import os
 import re
 import sys
@@ -16,7 +15,7 @@ import time
 if __name__ == "__main__":
     os.environ.setdefault("HANSE_BIN", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from kill_campaign import Campaign
+from kill_campaign import Campaign, main
 from line import Line
 
 SHORT = ["cut", "reset", "halted", "slow", "gone"]
@@ -25,10 +24,10 @@ LONG = ["silent", "gone for long"]
 
 
 class Links(Campaign):
-    def __init__(self, faults, seed, sites=3, privacy="sealed", longer=False, **more):
-        super().__init__(faults, seed, sites, privacy, **more)
-        self.kinds = SHORT + (LONG if longer else [])
-        self.killed = dict.fromkeys(self.kinds, 0)
+    def __init__(self, faults, seed, long=False, **more):
+        super().__init__(faults, seed, **more)
+        self.kinds = SHORT + (LONG if long else [])
+        self.strikes = dict.fromkeys(self.kinds, 0)
         self.lines = {}
 
     def enrolled(self):
@@ -46,7 +45,7 @@ class Links(Campaign):
         kind = self.random.choice(SHORT if short else LONG)
         struck = [self.lines[n] for n in (self.names if self.random.random() < 0.2 else [self.random.choice(self.names)])]
         seconds = self.random.uniform(0, 1.5)
-        self.killed[kind] += 1
+        self.strikes[kind] += 1
         for line in struck:
             if kind == "silent":
                 line.silence()
@@ -65,8 +64,8 @@ class Links(Campaign):
 
     def figures(self):
         up, down = self.resumed("upload"), self.resumed("download")
-        faults, lost = sum(self.killed.values()), sum(seconds for seconds, _ in self.lost)
-        return ["faults: %d (%s)" % (faults, ", ".join("%s %d" % item for item in self.killed.items())),
+        faults, lost = sum(self.strikes.values()), sum(seconds for seconds, _ in self.lost)
+        return ["faults: %d (%s)" % (faults, ", ".join("%s %d" % item for item in self.strikes.items())),
                 "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
                 "connections made: %d, over %d of the lines" % (sum(self.connects().values()), sum(line.opened for line in self.lines.values())),
                 "carried: %.1f MB" % (sum(line.moved for line in self.lines.values()) / 1e6),
@@ -75,24 +74,5 @@ class Links(Campaign):
                 "attempts that were void and tried again: %d" % self.voids]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--sites", type=int, default=3)
-    parser.add_argument("--long", action="store_true", help="faults of minutes, too: one in twenty")
-    parser.add_argument("--privacy", default="sealed", help="the plan's aggregation.privacy: sealed or masked")
-    args = parser.parse_args()
-    campaign = Links(args.faults, args.seed, args.sites, args.privacy, args.long, say=lambda line: print(line, flush=True))
-    try:
-        for line in campaign.run():
-            print(line)
-    except AssertionError:
-        print(campaign.c.logs())
-        raise
-    finally:
-        campaign.c.close()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, Links, "faults", long="faults of minutes, too: one in twenty")

@@ -58,7 +58,7 @@ class Lines(consortium.TestCase):
         campaign = Links(8, 20261127, say=lambda line: None, rounds=4)
         self.consortia.append(campaign.c)
         campaign.run()
-        self.assertEqual(sum(campaign.killed.values()), 8)
+        self.assertEqual(sum(campaign.strikes.values()), 8)
         self.assertGreater(sum(line.moved for line in campaign.lines.values()), 3 * 4 * 8e6)
 
     def test_newest_session_wins(self):
