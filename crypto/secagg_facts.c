@@ -30,6 +30,10 @@ hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, han
     slot_fact *fact = facts_find(site, slot), **grown;
 
     if (fact == NULL) {
+        hanse_rc rc = facts_check_over(site, slot, err);
+
+        if (rc != HANSE_OK)
+            return rc;
         fact = hanse_calloc(1, sizeof *fact);
         grown = hanse_realloc(site->slots, site->slots_count + 1, sizeof(slot_fact *));
         if (grown != NULL)
@@ -70,17 +74,48 @@ hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_
     return HANSE_OK;
 }
 
-uint64_t facts_highest_taken(const hanse_secagg_site *site)
+hanse_rc facts_check_over(const hanse_secagg_site *site, uint64_t slot, hanse_err *err)
 {
-    uint64_t highest = 0;
+    if (slot >= site->over_slot)
+        return HANSE_OK;
+    return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu is over: slot %llu has its result", (unsigned long long)slot,
+                             (unsigned long long)site->over_slot);
+}
 
+static hanse_rc add_attempt(hanse_secagg_site *site, const slot_fact *fact, bool own_run, hanse_err *err)
+{
+    past_attempt *grown, *attempt;
+
+    if (fact->state != STATE_SENT)
+        return HANSE_OK;
+    grown = hanse_realloc(site->attempts, site->attempts_count + 1, sizeof *grown);
+    if (grown == NULL)
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu attempts", site->attempts_count + 1);
+    site->attempts = grown;
+    attempt = &grown[site->attempts_count++];
+    *attempt = (past_attempt){.kind = fact->attempt_kind, .aborted = (fact->flags & FLAG_ABORTED) != 0, .own_run = own_run};
+    memcpy(attempt->root, fact->attempt_root, 32);
+    return HANSE_OK;
+}
+
+void facts_over(hanse_secagg_site *site, uint64_t slot)
+{
+    size_t left = 0;
+    hanse_err ignored;
+
+    if (slot > site->over_slot)
+        site->over_slot = slot;
     for (size_t i = 0; i < site->slots_count; i++) {
-        const slot_fact *fact = site->slots[i];
+        slot_fact *fact = site->slots[i];
 
-        if ((fact->flags & FLAG_TAKEN) != 0 && fact->slot > highest)
-            highest = fact->slot;
+        if (fact->slot >= site->over_slot || add_attempt(site, fact, true, &ignored) != HANSE_OK) {
+            site->slots[left++] = fact;
+            continue;
+        }
+        site->burnt_over += (fact->flags & FLAG_BURNT) != 0;
+        free_slot(fact);
     }
-    return highest;
+    site->slots_count = left;
 }
 
 /* --- rounds --- */
@@ -121,12 +156,11 @@ bool facts_take_round(site_round *out, hanse_secagg_site *site, const uint8_t ro
 void facts_keep_round(hanse_secagg_site *site, site_round *fresh)
 {
     const site_round *same_slot = facts_round_read(site, fresh->view.spec.slot);
-    uint64_t taken = facts_highest_taken(site);
     size_t place = SITE_ROUNDS - 1;
 
     if (same_slot != NULL)
         place = (size_t)(same_slot - site->rounds);
-    else if (site->rounds[place].view.n > 0 && site->rounds[place].view.spec.slot == taken)
+    else if (site->rounds[place].view.n > 0 && site->rounds[place].view.spec.slot == site->highest_taken)
         place--;
     site_round_clear(&site->rounds[place]);
     memmove(&site->rounds[1], &site->rounds[0], place * sizeof site->rounds[0]);
@@ -266,22 +300,6 @@ static hanse_rc bad_record(hanse_err *err)
     return HANSE_FAIL(err, HANSE_E_CORRUPT, "a stored record of secure aggregation does not read back: restore the directory, then recover");
 }
 
-static hanse_rc load_attempt(hanse_secagg_site *site, const slot_fact *fact, hanse_err *err)
-{
-    foreign_attempt *grown;
-
-    if (fact->state != STATE_SENT)
-        return HANSE_OK;
-    grown = hanse_realloc(site->attempts, site->attempts_count + 1, sizeof *grown);
-    if (grown == NULL)
-        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu attempts", site->attempts_count + 1);
-    site->attempts = grown;
-    grown[site->attempts_count].kind = fact->attempt_kind;
-    grown[site->attempts_count].aborted = (fact->flags & FLAG_ABORTED) != 0;
-    memcpy(grown[site->attempts_count++].root, fact->attempt_root, 32);
-    return HANSE_OK;
-}
-
 static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, hanse_reader *reader, hanse_err *err)
 {
     slot_fact read = {.slot = slot}, *fact;
@@ -303,8 +321,12 @@ static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, 
     cts = hanse_read_bytes(reader, RECORD_MAX);
     if (hanse_reader_done(reader, "slot", NULL) != HANSE_OK || read.state > STATE_DEAD)
         return bad_record(err);
-    if (!own_run)
-        return load_attempt(site, &read, err);
+    if (own_run && (read.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
+        site->highest_taken = slot;
+    if (!own_run || slot < site->over_slot) {
+        site->burnt_over += own_run && (read.flags & FLAG_BURNT) != 0;
+        return add_attempt(site, &read, own_run, err);
+    }
     if (kinds.len != site->n || facts_find(site, slot) != NULL)
         return bad_record(err);
     rc = facts_slot(&fact, site, slot, err);
@@ -317,7 +339,11 @@ static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, 
     rc = hanse_buf_append(&fact->ticket, ticket.data, ticket.len, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&fact->sig, sig.data, sig.len, err);
-    return rc == HANSE_OK ? hanse_buf_append(&fact->cts, cts.data, cts.len, err) : rc;
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&fact->cts, cts.data, cts.len, err);
+    if (rc == HANSE_OK && (read.flags & FLAG_RESULT) != 0)
+        facts_over(site, slot);
+    return rc;
 }
 
 static hanse_rc load_epoch(hanse_secagg_site *site, uint64_t number, hanse_reader *reader, hanse_err *err)

@@ -1,5 +1,8 @@
 /* secagg_facts.h - what a site remembers for ever, in memory and as records of its store. Inside crypto/ only.
  *
+ * A slot is over once a later one has its result: nothing of it is asked for again. Its record stays, memory keeps of it only what
+ * was trained on, and every event of it is refused; so a site's memory does not grow with the rounds of a long run.
+ *
  * Keys: 'S' run slot (a slot), 'E' 0 epoch (an own epoch's secret), 'P' 0 member (a peer's newest epoch), 'F' run
  * (the first slot that may be answered, retries granted). Values begin with a version byte. */
 #ifndef HANSE_CRYPTO_SECAGG_FACTS_H
@@ -43,10 +46,11 @@ typedef struct own_epoch {
     uint64_t not_before_ms, not_after_ms;
 } own_epoch;
 
-typedef struct foreign_attempt {
+/* What was sent of a slot of another run, or of one that is over. */
+typedef struct past_attempt {
     uint8_t kind, root[32];
-    bool aborted;
-} foreign_attempt;
+    bool aborted, own_run;
+} past_attempt;
 
 /* A round as verified, and what was sealed to this site in it. */
 typedef struct site_round {
@@ -65,10 +69,13 @@ struct hanse_secagg_site {
     own_epoch *epochs;
     size_t epochs_count;
     hanse_secagg_epoch *peers; /* [n] newest statement; epoch 0: none */
-    foreign_attempt *attempts; /* of other runs */
+    past_attempt *attempts;
     size_t attempts_count;
-    uint64_t floor_slot; /* nothing is answered below */
-    uint32_t retries;    /* granted by the operator */
+    uint64_t over_slot;     /* slots below are over; not among `slots` */
+    uint64_t highest_taken; /* the highest slot this site took part in, or 0 */
+    uint32_t burnt_over;    /* slots with FLAG_BURNT among those that are over */
+    uint64_t floor_slot;    /* nothing is answered below */
+    uint32_t retries;       /* granted by the operator */
     site_round rounds[SITE_ROUNDS]; /* newest first; not durable: SPEC comes again after a restart */
 };
 
@@ -82,12 +89,14 @@ bool facts_take_round(site_round *out, hanse_secagg_site *site, const uint8_t ro
 void facts_forget_rounds(hanse_secagg_site *site);
 void site_round_clear(site_round *round);
 
-slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot);                             /* NULL: none */
-hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err); /* made when missing */
+slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot); /* NULL: none, or over */
+/* Made when missing; a slot that is over is refused. */
+hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err);
+hanse_rc facts_check_over(const hanse_secagg_site *site, uint64_t slot, hanse_err *err);
+/* Slot has its result. Without memory for an attempt a slot below stays as it is, until the next result. */
+void facts_over(hanse_secagg_site *site, uint64_t slot);
 own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch);
 hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_err *err);
-/* The highest slot this site took part in, or 0. */
-uint64_t facts_highest_taken(const hanse_secagg_site *site);
 
 /* Append an action and return its place, or NULL. */
 hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err);

@@ -18,13 +18,13 @@ static hanse_rc conflict(hanse_secagg_site *site, slot_fact *fact, const hanse_s
     fact->flags |= FLAG_CONFLICT;
     rc = facts_put_slot(site, fact, actions, err);
     alarm = rc == HANSE_OK ? actions_add(actions, HANSE_SECAGG_DO_ALARM, err) : NULL;
-    if (alarm == NULL)
-        return HANSE_E_NOMEM;
-    rc = hanse_buf_append(&alarm->value, event->object.bytes.data, event->object.bytes.len, err);
+    rc = alarm == NULL ? HANSE_E_NOMEM : hanse_buf_append(&alarm->value, event->object.bytes.data, event->object.bytes.len, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&alarm->sig, event->object.sig.data, event->object.sig.len, err);
-    if (rc != HANSE_OK)
+    if (rc != HANSE_OK) {
+        hanse_secagg_actions_clear(actions);
         return rc;
+    }
     return HANSE_SECAGG_FAIL(err, CUT_CONFLICT, "the coordinator signed two cuts of slot %llu", (unsigned long long)fact->slot);
 }
 

@@ -6,25 +6,29 @@ static bool same(const uint8_t *a, const uint8_t *b, size_t len)
     return memcmp(a, b, len) == 0; /* ids and hashes: public */
 }
 
-hanse_rc kept_set(kept_object *kept, hanse_signed from, hanse_err *err)
+static void kept_clear(kept_object *kept)
 {
-    hanse_rc rc;
-
     hanse_buf_clear(&kept->bytes);
     hanse_buf_clear(&kept->sig);
-    rc = hanse_buf_append(&kept->bytes, from.bytes.data, from.bytes.len, err);
-    return rc == HANSE_OK ? hanse_buf_append(&kept->sig, from.sig.data, from.sig.len, err) : rc;
+}
+
+/* All of it or nothing: what is there counts. */
+static hanse_rc kept_set(kept_object *kept, hanse_signed from, hanse_err *err)
+{
+    kept_object fresh = {.bytes = HANSE_BUF_EMPTY, .sig = HANSE_BUF_EMPTY};
+    hanse_rc rc = hanse_buf_append(&fresh.bytes, from.bytes.data, from.bytes.len, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&fresh.sig, from.sig.data, from.sig.len, err);
+    kept_clear(rc == HANSE_OK ? kept : &fresh);
+    if (rc == HANSE_OK)
+        *kept = fresh;
+    return rc;
 }
 
 static hanse_signed kept_view(const kept_object *kept)
 {
     return (hanse_signed){hanse_buf_bytes(&kept->bytes), hanse_buf_bytes(&kept->sig)};
-}
-
-static void kept_clear(kept_object *kept)
-{
-    hanse_buf_clear(&kept->bytes);
-    hanse_buf_clear(&kept->sig);
 }
 
 hanse_rc hanse_secagg_round_new(hanse_secagg_round **out, const hanse_secagg_roster *roster, const hanse_key *key,
@@ -127,6 +131,7 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
             return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "member %d signed two tickets for slot %llu", idx, (unsigned long long)round->spec.slot);
         return HANSE_OK;
     }
+    hanse_buf_clear(&round->members[idx].cts); /* of a try without memory */
     rc = hanse_buf_append(&round->members[idx].cts, cts.data, cts.len, err);
     if (rc == HANSE_OK)
         rc = kept_set(&round->members[idx].ticket, signed_, err);
@@ -155,6 +160,8 @@ hanse_rc hanse_secagg_round_open(hanse_secagg_round *round, uint64_t now_ms, han
         rc = secagg_sign(round->key, HANSE_SECAGG_SPEC_LABEL, &round->spec_signed.bytes, &round->spec_signed.sig, err);
     if (rc == HANSE_OK)
         rc = secagg_view_open(&round->view, round->roster, kept_view(&round->spec_signed), round->tickets, round->n, now_ms, err);
+    if (rc != HANSE_OK)
+        kept_clear(&round->spec_signed);
     return rc;
 }
 

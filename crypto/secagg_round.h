@@ -35,6 +35,4 @@ struct hanse_secagg_round {
     bool aborted, opened;
 };
 
-hanse_rc kept_set(kept_object *kept, hanse_signed from, hanse_err *err);
-
 #endif

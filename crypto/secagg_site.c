@@ -204,10 +204,10 @@ static hanse_rc leave_ticket(hanse_secagg_site *site, const hanse_secagg_event *
     hanse_secagg_action *send;
     hanse_rc rc;
 
-    if (event->slot < site->floor_slot || event->slot <= facts_highest_taken(site)
+    if (event->slot < site->floor_slot || event->slot <= site->highest_taken
         || event->slot > event->newest_slot + HANSE_SECAGG_SLOTS_AHEAD)
         return HANSE_SECAGG_FAIL(err, REPLAY, "no ticket for slot %llu: taken up to %llu, the run's newest is %llu",
-                                 (unsigned long long)event->slot, (unsigned long long)facts_highest_taken(site),
+                                 (unsigned long long)event->slot, (unsigned long long)site->highest_taken,
                                  (unsigned long long)event->newest_slot);
     if (fact != NULL && (fact->flags != 0 || fact->state > STATE_UNUSED))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu has begun or is dead", (unsigned long long)event->slot);
@@ -268,12 +268,17 @@ static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view
 static hanse_rc check_attempt(hanse_secagg_site *site, const secagg_view *view, bool *again, bool *reseed, hanse_err *err)
 {
     const hanse_secagg_spec *spec = &view->spec;
-    uint32_t burnt = 0;
+    uint32_t burnt = site->burnt_over;
 
-    for (size_t i = 0; i < site->attempts_count; i++)
-        if (!site->attempts[i].aborted && site->attempts[i].kind == spec->kind
-            && same(site->attempts[i].root, spec->model_root, 32))
-            return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already: give the plan another train.seed");
+    for (size_t i = 0; i < site->attempts_count; i++) {
+        const past_attempt *past = &site->attempts[i];
+
+        if (past->aborted || past->kind != spec->kind || !same(past->root, spec->model_root, 32))
+            continue;
+        if (past->own_run)
+            return HANSE_SECAGG_FAIL(err, DIFF, "a slot that is over has used this base model already");
+        return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already: give the plan another train.seed");
+    }
     for (size_t i = 0; i < site->slots_count; i++) {
         const slot_fact *fact = site->slots[i];
         bool open = (fact->flags & (FLAG_ABORTED | FLAG_RESULT)) == 0;
@@ -300,7 +305,6 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
                            const hanse_secagg_event *event, hanse_err *err)
 {
     const hanse_secagg_spec *spec = &view->spec;
-    uint64_t highest = facts_highest_taken(site);
     bool scaled = false;
 
     if (!view->has[site->config->self])
@@ -312,9 +316,9 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
     if (fact->state != STATE_SENT /* else the same bytes go out again, which is right at any time */
         && ((fact->flags & (FLAG_CUT | FLAG_ANSWERED)) != 0 || spec->upload_deadline_ms + HANSE_SECAGG_SKEW_MS < event->now_ms))
         return HANSE_SECAGG_FAIL(err, LATE, "slot %llu: the upload is over", (unsigned long long)spec->slot);
-    if (spec->slot < highest)
+    if (spec->slot < site->highest_taken)
         return HANSE_SECAGG_FAIL(err, REPLAY, "slot %llu, this site took part in slot %llu", (unsigned long long)spec->slot,
-                                 (unsigned long long)highest);
+                                 (unsigned long long)site->highest_taken);
     if (!same(spec->model_root, event->model_root, 32))
         return HANSE_SECAGG_FAIL(err, MODELHASH, "the spec names another model than the one that was loaded");
     for (uint32_t i = 0; i < spec->segments_count; i++)
@@ -392,6 +396,7 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
     memcpy(fact->round_id, view->round_id, 32);
     if (event->take_part) {
         fact->flags |= FLAG_TAKEN;
+        site->highest_taken = fact->slot; /* an older one is refused */
         fact->state = fact->state == STATE_UNUSED ? STATE_BOUND : fact->state;
         fact->attempt_kind = view->spec.kind;
         memcpy(fact->attempt_root, view->spec.model_root, 32);
@@ -432,7 +437,9 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
     if (rc != HANSE_OK)
         return rc;
     fact = facts_find(site, view->spec.slot);
-    rc = check_own(site, view, fact, err);
+    rc = facts_check_over(site, view->spec.slot, err);
+    if (rc == HANSE_OK)
+        rc = check_own(site, view, fact, err);
     if (rc == HANSE_OK && event->take_part) {
         rc = check_part(site, view, fact, event, err);
         if (rc == HANSE_OK)
@@ -529,10 +536,13 @@ static hanse_rc take_result(hanse_secagg_site *site, const hanse_secagg_event *e
     slot_fact *fact = facts_find(site, event->slot);
     hanse_rc rc = destroy_tickets(site, event->slot, actions, err);
 
-    if (rc != HANSE_OK || fact == NULL)
-        return rc;
-    fact->flags |= FLAG_RESULT;
-    return facts_put_slot(site, fact, actions, err);
+    if (rc == HANSE_OK && fact != NULL) {
+        fact->flags |= FLAG_RESULT;
+        rc = facts_put_slot(site, fact, actions, err);
+    }
+    if (rc == HANSE_OK)
+        facts_over(site, event->slot);
+    return rc;
 }
 
 static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
@@ -584,6 +594,8 @@ hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_even
     case HANSE_SECAGG_EV_RECOVER: rc = recover(site, event, actions, err); break;
     case HANSE_SECAGG_EV_TICK: rc = tick(site, event, actions, err); break;
     }
+    if (rc != HANSE_OK && (actions->count == 0 || actions->items[actions->count - 1].kind != HANSE_SECAGG_DO_ALARM))
+        hanse_secagg_actions_clear(actions); /* a PUT without its value would delete what is to be remembered for ever */
     return rc;
 }
 
@@ -597,7 +609,7 @@ struct hanse_secagg_masker {
 
 hanse_rc hanse_secagg_masker_new(hanse_secagg_masker **out, hanse_secagg_site *site, hanse_err *err)
 {
-    const slot_fact *fact = facts_find(site, facts_highest_taken(site)); /* the slot of the last TRAIN */
+    const slot_fact *fact = facts_find(site, site->highest_taken); /* the slot of the last TRAIN */
     site_round *round = fact != NULL ? facts_round(site, fact->slot) : NULL;
     hanse_secagg_masker *masker;
     hanse_rc rc;

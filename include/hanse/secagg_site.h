@@ -110,7 +110,8 @@ uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site);
 /* The first slot it may leave a ticket for, and answer, after it recovered; 0: it never had to. */
 uint64_t hanse_secagg_site_floor(const hanse_secagg_site *site);
 
-/* Errors: the reasons of secagg.h; USAGE, NOMEM (then the object is unchanged as far as it is durable: load again). */
+/* With an error there is nothing to do, but for E_CUT_CONFLICT's PUT and ALARM.
+ * Errors: the reasons of secagg.h; USAGE, NOMEM (then the object is unchanged as far as it is durable: load again). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event,
                                                  hanse_secagg_actions *actions, hanse_err *err);
 

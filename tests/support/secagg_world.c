@@ -131,7 +131,11 @@ hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event)
     event->now_ms = w->now_ms;
     world_random(w, event->seed, 32);
     w->err.text[0] = '\0';
+    if (w->around_step != NULL)
+        w->around_step(event->kind, true);
     rc = hanse_secagg_site_step(site->site, event, &actions, &w->err);
+    if (w->around_step != NULL)
+        w->around_step(event->kind, false);
     for (size_t k = 0; k < actions.count; k++) {
         hanse_secagg_action *action = &actions.items[k];
 

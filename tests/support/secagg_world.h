@@ -45,6 +45,7 @@ typedef struct world {
     world_site *sites;
     hanse_secagg_round *round;
     bool keep_values; /* world_mask() takes q as it stands instead of drawing it */
+    void (*around_step)(hanse_secagg_event_kind kind, bool begins); /* a site's own code begins and ends; NULL: nothing */
     hanse_err err;
 } world;
 

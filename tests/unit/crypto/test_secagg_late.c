@@ -1,4 +1,5 @@
-/* What comes late: a spec of an earlier slot beside the current one, and an upload that is sent again after its deadline. */
+/* What comes late: a spec of an earlier slot beside the current one, an upload that is sent again after its deadline, anything of a
+ * slot that is over. */
 #include "../../support/secagg_world.h"
 
 #include <setjmp.h>
@@ -146,10 +147,91 @@ static void test_send_again_after_the_deadline(void **state)
     world_free(&w);
 }
 
+/* With the result of a later one a slot is over: nothing of it is answered, before a restart and after it, in whatever order the
+ * records are read; what it was trained on stays known. */
+static void test_slot_that_is_over(void **state)
+{
+    enum { SLOTS = 4 };
+    uint8_t roots[SLOTS + 1][32];
+    hanse_secagg_round *old[SLOTS + 1];
+    hanse_secagg_event dead = {.kind = HANSE_SECAGG_EV_DEAD, .slot = 2};
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_CRON, 34);
+    for (uint64_t slot = 1; slot <= SLOTS; slot++) {
+        hanse_secagg_event result = {.kind = HANSE_SECAGG_EV_RESULT, .slot = slot};
+
+        world_random(&w, w.model_root, 32);
+        memcpy(roots[slot], w.model_root, 32);
+        world_whole_round(&w, slot);
+        old[slot] = w.round;
+        w.round = NULL;
+        if (slot > 1)
+            GOOD(world_spec_of(&w, 0, old[slot - 1], false)); /* control: before the result */
+        GOOD(world_step(&w, 0, &result));
+    }
+    for (int start = 0; start < 3; start++) {
+        REFUSED(world_spec_of(&w, 0, old[2], false), REPLAY);
+        REFUSED(world_cut_of(&w, 0, old[2], false), REPLAY);
+        REFUSED(world_step(&w, 0, &dead), REPLAY);
+        REFUSED(world_ticket(&w, 0, 2), REPLAY);
+        GOOD(world_spec_of(&w, 0, old[SLOTS], false)); /* not over: others may still need this site's answer */
+        GOOD(world_cut_of(&w, 0, old[SLOTS], false));
+        for (size_t i = 0, k = w.sites[0].store_count; start == 1 && i < --k; i++) { /* in the other order */
+            world_record other = w.sites[0].store[i];
+
+            w.sites[0].store[i] = w.sites[0].store[k];
+            w.sites[0].store[k] = other;
+        }
+        world_restart(&w, 0);
+    }
+    for (uint64_t slot = 1; slot <= SLOTS; slot++) {
+        memcpy(w.model_root, roots[slot], 32);
+        open_round(&w, SLOTS + slot);
+        REFUSED(world_spec(&w, 0, true), DIFF);
+    }
+    world_random(&w, w.model_root, 32);
+    open_round(&w, 2 * SLOTS + 1);
+    GOOD(world_spec(&w, 0, true));
+    for (uint64_t slot = 1; slot <= SLOTS; slot++)
+        hanse_secagg_round_free(old[slot]);
+    world_free(&w);
+}
+
+/* Slots that were burnt count for the whole run, those that are over too. */
+static void test_burnt_slots_that_are_over(void **state)
+{
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_CRON, 35);
+    for (uint64_t slot = 1; slot <= HANSE_SECAGG_BURNT_MAX + 1; slot++) {
+        hanse_secagg_event result = {.kind = HANSE_SECAGG_EV_RESULT, .slot = 2 * slot};
+
+        world_random(&w, w.model_root, 32);
+        open_round(&w, 2 * slot - 1);
+        upload(&w, 0, 2 * slot - 1);
+        open_round(&w, 2 * slot); /* the same base model: its sum never came */
+        if (slot == HANSE_SECAGG_BURNT_MAX + 1) {
+            REFUSED(world_spec(&w, 0, true), DIFF);
+            break;
+        }
+        GOOD(world_spec(&w, 0, true));
+        assert_true(w.sites[0].reseed);
+        GOOD(world_mask(&w, 0, 2 * slot));
+        GOOD(world_step(&w, 0, &result));
+        if (slot == 1)
+            world_restart(&w, 0);
+    }
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_older_slot_beside_the_current), cmocka_unit_test(test_many_older_slots),
-                                       cmocka_unit_test(test_send_again_after_the_deadline)};
+                                       cmocka_unit_test(test_send_again_after_the_deadline), cmocka_unit_test(test_slot_that_is_over),
+                                       cmocka_unit_test(test_burnt_slots_that_are_over)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
