@@ -154,16 +154,17 @@ class Process:
 
 
 class Consortium:
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.dir = tempfile.mkdtemp(prefix="hanse-e2e-", dir="/tmp")  # short: a Unix socket's path is, too
         self.home = self.path("coordinator")
         self.port = free_port()
         self.programs = {"node": NODE, "coordinator": COORDINATOR}  # that run in the background; commands are always the real ones
+        self.within = {}  # by site: the command that runs its service, such as `ip netns exec NAME`
         self.service = None
         self.nodes = {}  # by site
         self.processes = []
         self.sites = []
-        self.coordinator("init", "--name", "Test", "--address", "127.0.0.1:%d" % self.port, "--listen", "127.0.0.1:%d" % self.port)
+        self.coordinator("init", "--name", "Test", "--address", "%s:%d" % (host, self.port), "--listen", "%s:%d" % (host, self.port))
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
@@ -232,7 +233,7 @@ class Consortium:
         return True
 
     def start_node(self, site, env=None):
-        self.nodes[site] = self.start(site, self.programs["node"], "run", "--dir", self.path(site), env=env)
+        self.nodes[site] = self.start(site, *self.within.get(site, []), self.programs["node"], "run", "--dir", self.path(site), env=env)
         return self.nodes[site]
 
     def start_nodes(self, sites=None):

@@ -36,9 +36,9 @@ PLAN = dict(model__kind="mlp", model__hidden=[2048, 1024], train__epochs=None, t
 class Campaign:
     """Runs beside an undisturbed one; what a strike is, a subclass may say (link_campaign.py)."""
 
-    def __init__(self, kills, seed, sites=3, privacy="sealed", say=print, rounds=ROUNDS):
+    def __init__(self, kills, seed, sites=3, privacy="sealed", say=print, rounds=ROUNDS, host="127.0.0.1"):
         self.kills, self.random, self.say = kills, random.Random(seed), say
-        self.c = consortium.Consortium()
+        self.c = consortium.Consortium(host)
         self.names = ["site%d" % i for i in range(1, sites + 1)]
         self.rounds = rounds
         self.plan = plan_text(**PLAN, rounds__count=rounds, rounds__min_sites=sites, aggregation__privacy=privacy)
@@ -145,6 +145,9 @@ class Campaign:
     def mend(self):
         pass
 
+    def close(self):
+        self.c.close()
+
     def disturbed(self, plain_s, most):
         """One run with up to `most` kills spread over it."""
         kills, run_id = 0, self.open()
@@ -186,17 +189,18 @@ class Campaign:
         return len(found), sum((n - (what == "upload")) * MIB for n in found)
 
     def figures(self):
+        """What the strikes were, what became of the runs, and what a strike cost."""
         up, down = self.resumed("upload"), self.resumed("download")
-        kills = sum(self.strikes.values())
-        lost = sum(seconds for seconds, _ in self.lost)
-        lines = ["kills: %d (coordinator %d, a node %d, all at once %d), %d processes" %
-                 (kills, self.strikes["coordinator"], self.strikes["node"], self.strikes["all"], self.signals),
+        strikes = sum(self.strikes.values())
+        lines = ["%d strikes: %s" % (strikes, ", ".join("%s %d" % item for item in self.strikes.items())),
                  "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
                  "connections made: %d" % sum(self.connects().values()),
                  "resumed: %d uploads, %.1f MB; %d downloads, %.1f MB" % (up[0], up[1] / 1e6, down[0], down[1] / 1e6),
-                 "time lost: %.2f s a kill" % (lost / max(1, kills))]
+                 "time lost: %.2f s a strike, its own length included" % (sum(seconds for seconds, _ in self.lost) / max(1, strikes))]
         if not self.sealed:
             lines.append("attempts that were void and tried again: %d" % self.voids)
+        if self.signals > 0:
+            lines.append("processes killed: %d" % self.signals)
         if self.away:
             lines.append("from a kill until everybody is connected: median %.2f s, longest %.2f s" %
                          (statistics.median(self.away), max(self.away)))
@@ -231,7 +235,7 @@ def main(doc, make, strikes="kills", **options):
         print(campaign.c.logs())
         raise
     finally:
-        campaign.c.close()
+        campaign.close()
 
 
 if __name__ == "__main__":

@@ -63,15 +63,8 @@ class Links(Campaign):
             line.delay_s, line.rate = 0.0, RATE
 
     def figures(self):
-        up, down = self.resumed("upload"), self.resumed("download")
-        faults, lost = sum(self.strikes.values()), sum(seconds for seconds, _ in self.lost)
-        return ["faults: %d (%s)" % (faults, ", ".join("%s %d" % item for item in self.strikes.items())),
-                "runs: %d disturbed of %d rounds, every model equal to the undisturbed one" % (len(self.lost), self.rounds),
-                "connections made: %d, over %d of the lines" % (sum(self.connects().values()), sum(line.opened for line in self.lines.values())),
-                "carried: %.1f MB" % (sum(line.moved for line in self.lines.values()) / 1e6),
-                "resumed: %d uploads, %.1f MB; %d downloads, %.1f MB" % (up[0], up[1] / 1e6, down[0], down[1] / 1e6),
-                "time lost: %.2f s a fault, the faults' own length included" % (lost / max(1, faults)),
-                "attempts that were void and tried again: %d" % self.voids]
+        lines = self.lines.values()
+        return super().figures() + ["lines opened: %d; carried: %.1f MB" % (sum(line.opened for line in lines), sum(line.moved for line in lines) / 1e6)]
 
 
 if __name__ == "__main__":

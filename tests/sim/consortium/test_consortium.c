@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define JOBS_MAX 64
+#define TELL_EVERY 1000 /* seeds: a sign of life of a long campaign */
 #define PATIENCE_S 300 /* of real time for one seed: it hangs */
 #define EVENTS_MAX 3000000
 
@@ -96,7 +97,7 @@ static int run_all(const options *wanted)
 {
     pid_t children[JOBS_MAX] = {0};
     uint64_t seeds[JOBS_MAX] = {0}, next = wanted->first;
-    size_t running = 0, wrong = 0;
+    size_t running = 0, over = 0, wrong = 0;
 
     while (next <= wanted->last || running > 0) {
         int status = 0;
@@ -119,12 +120,14 @@ static int run_all(const options *wanted)
             return 1;
         children[slot] = 0;
         running--;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-            continue;
-        wrong++;
-        if (WIFSIGNALED(status))
-            printf("seed %" PRIu64 ": ended by signal %d\n", seeds[slot], WTERMSIG(status));
-        printf("again: test_consortium --seed %" PRIu64 " --verbose\n", seeds[slot]);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            wrong++;
+            if (WIFSIGNALED(status))
+                printf("seed %" PRIu64 ": ended by signal %d\n", seeds[slot], WTERMSIG(status));
+            printf("again: test_consortium --seed %" PRIu64 " --verbose\n", seeds[slot]);
+        }
+        if (++over % TELL_EVERY == 0)
+            printf("%zu seeds so far, %zu wrong\n", over, wrong);
         (void)fflush(stdout);
     }
     printf("%" PRIu64 " seeds, %zu wrong\n", wanted->last - wanted->first + 1, wrong);
