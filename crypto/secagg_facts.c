@@ -49,6 +49,16 @@ hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, han
     return HANSE_OK;
 }
 
+void facts_destroy_ticket(slot_fact *fact)
+{
+    if (fact->state == STATE_UNUSED || fact->state == STATE_BOUND)
+        fact->state = STATE_DEAD; /* SENT stays: what was sent counts as an attempt */
+    hanse_wipe(fact->seed, sizeof fact->seed);
+    hanse_buf_clear(&fact->ticket);
+    hanse_buf_clear(&fact->sig);
+    hanse_buf_clear(&fact->cts);
+}
+
 own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch)
 {
     for (size_t i = 0; i < site->epochs_count; i++)

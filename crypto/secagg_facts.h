@@ -92,6 +92,8 @@ void site_round_clear(site_round *round);
 slot_fact *facts_find(const hanse_secagg_site *site, uint64_t slot); /* NULL: none, or over */
 /* Made when missing; a slot that is over is refused. */
 hanse_rc facts_slot(slot_fact **out, hanse_secagg_site *site, uint64_t slot, hanse_err *err);
+/* Its secrets go for ever: it is neither left again nor bound. */
+void facts_destroy_ticket(slot_fact *fact);
 hanse_rc facts_check_over(const hanse_secagg_site *site, uint64_t slot, hanse_err *err);
 /* Slot has its result. Without memory for an attempt a slot below stays as it is, until the next result. */
 void facts_over(hanse_secagg_site *site, uint64_t slot);

@@ -273,9 +273,7 @@ hanse_rc holder_dead(hanse_secagg_site *site, const hanse_secagg_event *event, h
     if (rc != HANSE_OK)
         return rc;
     fact->flags |= FLAG_DEAD;
-    if (fact->state == STATE_UNUSED || fact->state == STATE_BOUND)
-        fact->state = STATE_DEAD; /* SENT stays: what was sent counts as an attempt */
-    hanse_wipe(fact->seed, sizeof fact->seed);
+    facts_destroy_ticket(fact);
     rc = facts_put_slot(site, fact, actions, err);
     send = rc == HANSE_OK ? actions_add(actions, HANSE_SECAGG_DO_SEND, err) : NULL;
     if (send == NULL)

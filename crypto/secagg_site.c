@@ -498,14 +498,6 @@ static hanse_rc send_upload(hanse_secagg_site *site, const hanse_secagg_event *e
     return rc == HANSE_OK ? send_signed(site, send, HANSE_SECAGG_UPLOAD_LABEL, err) : rc;
 }
 
-static void destroy_ticket(slot_fact *fact)
-{
-    hanse_wipe(fact->seed, sizeof fact->seed);
-    hanse_buf_clear(&fact->ticket);
-    hanse_buf_clear(&fact->sig);
-    hanse_buf_clear(&fact->cts);
-}
-
 static hanse_rc take_receipt(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     slot_fact *fact = facts_find(site, event->slot);
@@ -525,7 +517,7 @@ static hanse_rc destroy_tickets(hanse_secagg_site *site, uint64_t slot, hanse_se
     for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
         if (site->slots[i]->slot > slot || is_zero(site->slots[i]->seed))
             continue;
-        destroy_ticket(site->slots[i]);
+        facts_destroy_ticket(site->slots[i]);
         rc = facts_put_slot(site, site->slots[i], actions, err);
     }
     return rc;
@@ -553,9 +545,7 @@ static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event
         site->floor_slot = event->slot;
     rc = facts_put_floor(site, actions, err);
     for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
-        if (site->slots[i]->state == STATE_UNUSED || site->slots[i]->state == STATE_BOUND)
-            site->slots[i]->state = STATE_DEAD;
-        destroy_ticket(site->slots[i]);
+        facts_destroy_ticket(site->slots[i]);
         rc = facts_put_slot(site, site->slots[i], actions, err);
     }
     while (rc == HANSE_OK && site->epochs_count > 0) {

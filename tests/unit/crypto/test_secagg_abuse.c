@@ -561,6 +561,27 @@ static void test_tickets_end(void **state)
     world_free(&w);
 }
 
+/* Killed between the end of its tickets and that of the run, a site still believes that the run goes on. */
+static void test_ended_ticket_is_not_left(void **state)
+{
+    hanse_secagg_event over = {.kind = HANSE_SECAGG_EV_OVER}, dead = {.kind = HANSE_SECAGG_EV_DEAD, .slot = 2};
+    hanse_secagg_event *events[] = {&over, &dead};
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_ONLINE, 32);
+    upload_all(&w, 1, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        GOOD(world_ticket(&w, i, 2));
+        GOOD(world_ticket(&w, i, 2)); /* control: the same again */
+        GOOD(world_step(&w, i, events[i]));
+        REFUSED(world_ticket(&w, i, 2), TICKET_REUSED);
+        world_restart(&w, i);
+        REFUSED(world_ticket(&w, i, 2), TICKET_REUSED);
+    }
+    world_free(&w);
+}
+
 static void test_same_bytes_only(void **state)
 {
     hanse_secagg_event upload = {.kind = HANSE_SECAGG_EV_UPLOAD, .slot = 1};
@@ -588,7 +609,7 @@ int main(void)
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
-        cmocka_unit_test(test_tickets_end),
+        cmocka_unit_test(test_tickets_end), cmocka_unit_test(test_ended_ticket_is_not_left),
         cmocka_unit_test(test_same_bytes_only)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
