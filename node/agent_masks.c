@@ -45,14 +45,13 @@ static hanse_rc load_fact(void *user, hanse_bytes key, hanse_bytes value, hanse_
     return hanse_secagg_site_load(user, key, value, err);
 }
 
-/* The machine as the store knows it. */
+/* The machine as the store knows it. The views of its rounds are gone; the newest round's masks are shown to it again when it takes part. */
 static hanse_rc load_site(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
 {
     hanse_rc rc;
 
     hanse_secagg_site_free(masks->site);
     masks->site = NULL;
-    masks->spec_slot = 0; /* its view is gone: the masks come again */
     rc = hanse_secagg_site_new(&masks->site, &masks->config, err);
     return rc == HANSE_OK ? hanse_site_store_facts(agent->store, load_fact, masks->site, err) : rc;
 }
