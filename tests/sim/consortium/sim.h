@@ -86,7 +86,7 @@ typedef struct sim_site {
     uint64_t accepts_us; /* when its operator accepts the run */
     uint64_t next_contact_us; /* cron */
     bool wants_retry;    /* it told its operator that only `accept retry` helps */
-    bool heard_end;      /* cron: that the run is over */
+    bool heard_end;      /* that the run is over */
 } sim_site;
 
 typedef struct sim_event {

@@ -322,20 +322,18 @@ bool sim_watch_put_away(const hanse_agent *agent)
 
 bool sim_watch_done(void)
 {
-    if (sim.over_us == 0)
-        return false;
-    for (int site = 1; site <= (int)sim.setup.sites_count; site++) {
-        const sim_site *self = &sim.sites[site];
+    bool done = sim.over_us != 0;
+
+    for (int site = 1; sim.over_us != 0 && site <= (int)sim.setup.sites_count; site++) {
+        sim_site *self = &sim.sites[site];
         bool took_part = false;
 
         for (size_t i = 0; i < WATCH_SLOTS_MAX && !took_part; i++)
             took_part = slots[i] != NULL && slots[i]->parts[site].receipt;
-        if (!took_part || self->heard_end)
-            continue;
-        if (!sim.procs[site].up || !sim_watch_put_away(self->agent))
-            return false;
+        self->heard_end = self->heard_end || (sim.procs[site].up && sim_watch_put_away(self->agent));
+        done &= self->heard_end || !took_part;
     }
-    return true;
+    return done;
 }
 
 static void must_be_empty(const char *dir, const char *folder)
@@ -398,5 +396,6 @@ void sim_watch_end(void)
     if (hanse_file_exists(path))
         sim_wrong("the run is over, its key is still there");
     for (int site = 1; site <= (int)sim.setup.sites_count; site++)
-        must_be_empty(sim.procs[site].dir, "work");
+        if (sim.sites[site].heard_end) /* who never took part is not waited for */
+            must_be_empty(sim.procs[site].dir, "work");
 }
