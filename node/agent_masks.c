@@ -265,19 +265,6 @@ static uint64_t newest_slot(const hanse_agent *agent)
     return run->has_result && run->result_slot > newest ? run->result_slot : newest;
 }
 
-/* The operator has allowed one more burnt slot (`accept retry`). */
-static hanse_rc take_retry(hanse_agent *agent, hanse_err *err)
-{
-    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RETRY};
-    const uint8_t *run = agent->masks->config.run;
-    bool asked = false;
-    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RETRY, run, &asked, err);
-
-    if (rc == HANSE_OK && asked)
-        rc = step(agent, &event, err);
-    return rc == HANSE_OK && asked ? hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RETRY, run, err) : rc;
-}
-
 /* The operator says that an old state was restored (`recover`): nothing is answered for slots that tickets may have been left for, and the
  * epoch is a new one. */
 static hanse_rc take_recover(hanse_agent *agent, uint64_t newest, hanse_err *err)
@@ -312,8 +299,7 @@ hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
             return rc;
     }
     memset(agent->masks->sent, 0, sizeof agent->masks->sent);
-    rc = take_retry(agent, err);
-    return rc == HANSE_OK ? logged(state_epoch(agent, err), "epoch_not_stated", 0, err) : rc;
+    return logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
 }
 
 static bool was_sent(const hanse_agent_masks *masks, uint64_t slot)
@@ -487,6 +473,19 @@ static hanse_rc as_policy(hanse_rc rc, hanse_err *err)
     return HANSE_E_POLICY;
 }
 
+/* The operator has allowed one more burnt slot (`accept retry`). */
+static hanse_rc take_retry(hanse_agent *agent, hanse_err *err)
+{
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RETRY};
+    const uint8_t *run = agent->masks->config.run;
+    bool asked = false;
+    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RETRY, run, &asked, err);
+
+    if (rc == HANSE_OK && asked)
+        rc = step(agent, &event, err);
+    return rc == HANSE_OK && asked ? hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RETRY, run, err) : rc;
+}
+
 hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, hanse_err *err)
 {
     hanse_agent_masks *masks = agent->masks;
@@ -498,6 +497,8 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
     hanse_msg_masks of;
     hanse_rc rc = check_masks(agent, err);
 
+    if (rc == HANSE_OK)
+        rc = take_retry(agent, err);
     if (rc == HANSE_OK) {
         of = kept(masks);
         rc = spec_event(masks, &of, run->spec.slot, &event, &list, &shares, err);

@@ -152,7 +152,7 @@ static hanse_rc accept_retry(hanse_cli *cli, hanse_err *err)
         rc = hanse_site_store_ask(store, HANSE_SITE_ASK_RETRY, run.offer.run, err);
     if (rc == HANSE_OK) {
         hanse_hex_encode(hex, run.offer.run, 16);
-        hanse_cli_print(cli, "run %s may end one more round without a result; counts from the next connection on\n", hex);
+        hanse_cli_print(cli, "run %s may end one more round without a result; counts from the next round on\n", hex);
         cli->data = json_pack("{s:s}", "run", hex);
     }
     hanse_site_store_close(store);

@@ -192,12 +192,11 @@ static void fire_operators(const sim_event *event)
 {
     (void)event;
     for (int site = 1; site <= (int)sim.setup.sites_count; site++) {
-        if (!sim.sites[site].wants_retry || !sim.procs[site].up)
+        if (!sim.sites[site].wants_retry)
             continue;
         sim.sites[site].wants_retry = false;
         sim.faults.retries++;
-        sim_home_retry(site);
-        sim_stop(site, false, SIM_S);
+        sim_home_retry(site); /* whether its process runs or not */
     }
     sim_plan(sim.now_us + OPERATOR_US, fire_operators, SIM_NOBODY, NULL);
 }
