@@ -290,7 +290,7 @@ static hanse_rc do_send(hanse_agent *agent, const hanse_site_action *action, han
     hanse_rc rc;
 
     hanse_agent_upload_stop(agent);
-    if (agent->up.room == NULL && (agent->up.room = hanse_calloc(1, HANSE_PAYLOAD_MAX)) == NULL)
+    if (agent->up.room == NULL && (agent->up.room = hanse_malloc(1, HANSE_PAYLOAD_MAX)) == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "upload");
     rc = hanse_node_outgoing_open(&agent->outgoing, agent->dir, &agent->site.run.offer, &agent->work, &why);
     if (rc == HANSE_OK && (agent->job_slot != agent->work.slot || memcmp(agent->job_run, agent->work.run, 16) != 0)) /* of an earlier process */

@@ -13,7 +13,7 @@
 static hanse_rc count_held(hanse_node_fetch *fetch, hanse_err *err)
 {
     struct stat status;
-    uint8_t *chunk = hanse_calloc(1, HANSE_MODEL_CHUNK), digest[32];
+    uint8_t *chunk = hanse_malloc(1, HANSE_MODEL_CHUNK), digest[32];
     hanse_rc rc = HANSE_OK;
 
     if (chunk == NULL)

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#define PIECE ((size_t)1 << 14) /* values of the update that are read at a time: they stay in the cache */
+
 /* One run of the work, and its memory. */
 typedef struct masking {
     hanse_mask_work *work;
@@ -19,8 +21,8 @@ typedef struct masking {
     double factor;            /* the whole update is scaled by it */
     uint64_t *aux;            /* [aux_count] of the last segment */
     size_t aux_count;
-    size_t words, lanes_len, packed_len; /* of the largest chunk; a small model needs little room */
-    float *update, *base; /* [words] */
+    size_t lanes_len, packed_len; /* of the largest chunk; a small model needs little room */
+    float *update, *base; /* [PIECE] */
     void *lanes;          /* [lanes_len] bytes, as u32 or u64 */
     uint8_t *packed;      /* [packed_len] */
     uint8_t (*leaves)[32];
@@ -44,7 +46,7 @@ static hanse_rc stopped(const masking *m, hanse_err *err)
     return atomic_load(m->stop) ? HANSE_FAIL(err, HANSE_E_AGAIN, "stopped") : HANSE_OK;
 }
 
-/* update[0..count) = trained minus incoming weights of the tensor from `first` on. */
+/* update[0..count) = trained minus incoming weights of the tensor from `first` on; count is PIECE at most. */
 static hanse_rc read_update(masking *m, const hanse_tensor *tensor, uint64_t first, size_t count, hanse_err *err)
 {
     size_t bad;
@@ -67,8 +69,8 @@ static hanse_rc largest_of(masking *m, const hanse_tensor *tensor, double *large
     hanse_rc rc = HANSE_OK;
 
     *largest = 0;
-    for (uint64_t at = 0; rc == HANSE_OK && at < tensor->count; at += m->words) {
-        size_t count = tensor->count - at < m->words ? (size_t)(tensor->count - at) : m->words;
+    for (uint64_t at = 0; rc == HANSE_OK && at < tensor->count; at += PIECE) {
+        size_t count = tensor->count - at < PIECE ? (size_t)(tensor->count - at) : PIECE;
         float most = 0;
 
         rc = stopped(m, err);
@@ -131,21 +133,29 @@ static void fill_words(const masking *m, const hanse_secagg_chunk *chunk)
         lanes[k] = chunk->word + k < m->aux_count ? m->aux[chunk->word + k] : 0;
 }
 
+/* Lanes of the tensor's values from `first` on, which are lane `at` and the following of the chunk. */
+static hanse_rc quantise_piece(masking *m, hanse_quantiser *quantiser, uint32_t tensor, uint64_t first, size_t at, size_t count, hanse_err *err)
+{
+    hanse_rc rc = read_update(m, &m->layout.tensors[tensor], first, count, err);
+
+    for (size_t i = 0; rc == HANSE_OK && m->factor < 1 && i < count; i++)
+        m->update[i] = (float)(m->update[i] * m->factor);
+    if (rc != HANSE_OK)
+        return rc;
+    return m->spec.segments[tensor].bits <= 32 ? hanse_quantise_u32(quantiser, first, m->update, (uint32_t *)m->lanes + at, count, err)
+                                               : hanse_quantise_u64(quantiser, first, m->update, (uint64_t *)m->lanes + at, count, err);
+}
+
 static hanse_rc fill_update(masking *m, hanse_quantiser *quantiser, const hanse_secagg_chunk *chunk, hanse_err *err)
 {
     const hanse_secagg_segment *segment = &m->spec.segments[chunk->segment];
     const uint64_t left = chunk->word < segment->count ? segment->count - chunk->word : 0;
-    const size_t count = left < chunk->words ? (size_t)left : chunk->words;
+    const size_t values = left < chunk->words ? (size_t)left : chunk->words, lane = lane_len(segment);
     hanse_rc rc = HANSE_OK;
 
-    memset(m->lanes, 0, chunk->words * lane_len(segment));
-    if (count > 0)
-        rc = read_update(m, &m->layout.tensors[chunk->segment], chunk->word, count, err);
-    for (size_t i = 0; rc == HANSE_OK && m->factor < 1 && i < count; i++)
-        m->update[i] = (float)(m->update[i] * m->factor);
-    if (rc == HANSE_OK && count > 0)
-        rc = segment->bits <= 32 ? hanse_quantise_u32(quantiser, chunk->word, m->update, m->lanes, count, err)
-                                 : hanse_quantise_u64(quantiser, chunk->word, m->update, m->lanes, count, err);
+    for (size_t at = 0; rc == HANSE_OK && at < values; at += PIECE)
+        rc = quantise_piece(m, quantiser, chunk->segment, chunk->word + at, at, values - at < PIECE ? values - at : PIECE, err);
+    memset((uint8_t *)m->lanes + values * lane, 0, (chunk->words - values) * lane); /* the sanity words, which the masker writes */
     return rc;
 }
 
@@ -231,7 +241,6 @@ static void measure_chunks(masking *m, uint64_t chunks)
         const hanse_secagg_chunk chunk = hanse_secagg_chunk_at(&m->spec, i);
         const size_t lanes_len = chunk.words * lane_len(&m->spec.segments[chunk.segment]);
 
-        m->words = chunk.words > m->words ? chunk.words : m->words;
         m->lanes_len = lanes_len > m->lanes_len ? lanes_len : m->lanes_len;
         m->packed_len = chunk.len > m->packed_len ? chunk.len : m->packed_len;
     }
@@ -250,10 +259,10 @@ static hanse_rc prepare(masking *m, const hanse_plan *plan, hanse_err *err)
     m->aux_count = (size_t)m->spec.segments[m->spec.segments_count - 1].count;
     m->aux = hanse_calloc(m->aux_count, sizeof *m->aux);
     measure_chunks(m, chunks);
-    m->update = hanse_calloc(m->words, sizeof *m->update);
-    m->base = hanse_calloc(m->words, sizeof *m->base);
-    m->lanes = hanse_calloc(1, m->lanes_len);
-    m->packed = hanse_calloc(1, m->packed_len);
+    m->update = hanse_malloc(PIECE, sizeof *m->update);
+    m->base = hanse_malloc(PIECE, sizeof *m->base);
+    m->lanes = hanse_malloc(1, m->lanes_len);
+    m->packed = hanse_malloc(1, m->packed_len);
     m->leaves = hanse_calloc((size_t)chunks, sizeof *m->leaves);
     if (m->aux == NULL || m->update == NULL || m->base == NULL || m->lanes == NULL || m->packed == NULL || m->leaves == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to mask the contribution");

@@ -28,6 +28,11 @@ void *hanse_calloc(size_t count, size_t size)
     return calloc(1, len == 0 ? 1 : len);
 }
 
+void *hanse_malloc(size_t count, size_t size)
+{
+    return hanse_realloc(NULL, count, size);
+}
+
 void *hanse_realloc(void *old, size_t count, size_t size)
 {
     size_t len;

@@ -14,7 +14,7 @@ hanse_rc hanse_gather_put(hanse_gather *gather, int fd, uint64_t at, hanse_bytes
 {
     hanse_rc rc = HANSE_OK;
 
-    if (gather->room == NULL && (gather->room = hanse_calloc(1, HANSE_GATHER_LEN)) == NULL)
+    if (gather->room == NULL && (gather->room = hanse_malloc(1, HANSE_GATHER_LEN)) == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to write %s", what);
     if (gather->at + gather->len != at)
         rc = hanse_gather_flush(gather, fd, what, err);

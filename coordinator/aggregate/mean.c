@@ -95,9 +95,10 @@ static hanse_rc fold_chunk(fold *f, bench *b, uint64_t chunk, hanse_err *err)
             if (rc != HANSE_OK)
                 return rc;
         }
-        add_group(b, f->parts + i, group, count, i == 0);
+        if (f->parts_count > 1) /* one alone is the mean, to the last bit */
+            add_group(b, f->parts + i, group, count, i == 0);
     }
-    for (size_t j = 0; j < count; j++)
+    for (size_t j = 0; f->parts_count > 1 && j < count; j++)
         mean[j] = (float)b->sum[j];
     bad = hanse_floats_nonfinite(mean, count);
     if (bad < count) {
@@ -143,7 +144,7 @@ static hanse_rc bench_init(bench *b, const fold *f, hanse_err *err)
 
     row = (row + 63) / 64 * 64;
     b->memory_len = (sum > digested ? sum : digested) + groups * row;
-    b->memory = hanse_calloc(1, b->memory_len);
+    b->memory = hanse_malloc(1, b->memory_len);
     if (b->memory == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to average in: %zu bytes a thread", b->memory_len);
     for (size_t g = 0; g < groups; g++)

@@ -8,15 +8,16 @@
 #include <pthread.h>
 
 #define PACK 8                      /* words that end on a byte, whatever their bits */
+#define BASE ((size_t)1 << 14)      /* floats of the old model that are read at a time */
 #define SPLIT ((uint64_t)1 << 20) /* mask words from which on a range is worth several threads */
 
 /* What one thread works with. */
 typedef struct bench {
     struct bench *next;
-    void *lanes;     /* [room] u32 or u64 */
-    uint8_t *packed; /* of `room` words */
-    float *base;     /* [room] */
-    size_t room;     /* words */
+    void *lanes;     /* of a range, u32 or u64 */
+    size_t lanes_len;
+    uint8_t *packed; /* of a range */
+    float *base;     /* [BASE] */
 } bench;
 
 struct hanse_unmask {
@@ -26,7 +27,7 @@ struct hanse_unmask {
     const hanse_unmask_source *sources;
     size_t sources_count;
     uint64_t *begins; /* [segments] byte of the upload where the segment begins */
-    size_t room;      /* words of the largest range */
+    size_t lanes_len, packed_len; /* bytes of the largest range */
     pthread_mutex_t lock; /* of the free benches */
     bench *free;
     size_t threads; /* for one range: 1 while the ranges themselves keep all threads busy */
@@ -40,16 +41,32 @@ static uint64_t segment_words(const hanse_secagg_segment *segment)
     return segment->count + HANSE_SECAGG_SANITY_WORDS;
 }
 
+static size_t lane_len(const hanse_secagg_segment *segment)
+{
+    return segment->bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t);
+}
+
 static void bench_free(bench *b)
 {
     if (b == NULL)
         return;
     if (b->lanes != NULL)
-        hanse_wipe(b->lanes, b->room * sizeof(uint64_t));
+        hanse_wipe(b->lanes, b->lanes_len);
     hanse_free(b->lanes);
     hanse_free(b->packed);
     hanse_free(b->base);
     hanse_free(b);
+}
+
+/* A range is what lies in one data chunk of the model, with whole packs at both ends; or all of the last segment. */
+static void make_room(hanse_unmask *unmask, const hanse_secagg_segment *segment, bool whole)
+{
+    const uint64_t all = segment_words(segment), most = HANSE_MODEL_CHUNK / sizeof(float) + 2 * PACK + HANSE_SECAGG_SANITY_WORDS;
+    const size_t words = (size_t)(whole || all < most ? all : most), lanes_len = words * lane_len(segment);
+    const size_t packed_len = hanse_ring_packed_len(words, segment->bits);
+
+    unmask->lanes_len = lanes_len > unmask->lanes_len ? lanes_len : unmask->lanes_len;
+    unmask->packed_len = packed_len > unmask->packed_len ? packed_len : unmask->packed_len;
 }
 
 static hanse_rc derive(void *unmasker, size_t first, size_t count, hanse_err *err)
@@ -61,7 +78,7 @@ hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, c
                           const hanse_unmask_source *sources, size_t sources_count, size_t threads, hanse_err *err)
 {
     hanse_unmask *unmask = hanse_calloc(1, sizeof *unmask);
-    uint64_t at = 0, widest = segment_words(&spec->segments[spec->segments_count - 1]);
+    uint64_t at = 0;
     hanse_rc rc;
 
     if (unmask == NULL || (unmask->begins = hanse_calloc(spec->segments_count, sizeof *unmask->begins)) == NULL) {
@@ -69,16 +86,10 @@ hanse_rc hanse_unmask_new(hanse_unmask **out, const hanse_secagg_round *round, c
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
     }
     for (uint32_t i = 0; i < spec->segments_count; i++) {
-        uint64_t words = segment_words(&spec->segments[i]);
-
         unmask->begins[i] = at;
-        at += hanse_ring_packed_len((size_t)words, spec->segments[i].bits);
-        if (spec->segments[i].scaled && words > widest)
-            widest = words;
+        at += hanse_ring_packed_len((size_t)segment_words(&spec->segments[i]), spec->segments[i].bits);
+        make_room(unmask, &spec->segments[i], i + 1 == spec->segments_count);
     }
-    unmask->room = (size_t)(widest < HANSE_MODEL_CHUNK / sizeof(float) ? widest : HANSE_MODEL_CHUNK / sizeof(float)) + 2 * PACK + HANSE_SECAGG_SANITY_WORDS;
-    if (unmask->room < segment_words(&spec->segments[spec->segments_count - 1]))
-        unmask->room = (size_t)segment_words(&spec->segments[spec->segments_count - 1]);
     unmask->threads = threads;
     unmask->spec = spec;
     unmask->layout = layout;
@@ -126,10 +137,10 @@ static hanse_rc bench_take(bench **out, hanse_unmask *unmask, hanse_err *err)
         b = hanse_calloc(1, sizeof *b);
         if (b == NULL)
             return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
-        b->room = unmask->room;
-        b->lanes = hanse_calloc(b->room, sizeof(uint64_t));
-        b->packed = hanse_calloc(b->room, sizeof(uint64_t));
-        b->base = hanse_calloc(b->room, sizeof *b->base);
+        b->lanes_len = unmask->lanes_len;
+        b->lanes = hanse_malloc(1, b->lanes_len);
+        b->packed = hanse_malloc(1, unmask->packed_len);
+        b->base = hanse_malloc(BASE, sizeof *b->base);
         if (b->lanes == NULL || b->packed == NULL || b->base == NULL) {
             bench_free(b);
             return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to unmask");
@@ -167,11 +178,12 @@ static hanse_rc take_masks_off(void *context, size_t first, size_t count, hanse_
 static hanse_rc sum_words(const hanse_unmask *unmask, bench *b, uint32_t segment, uint64_t first, size_t words, hanse_err *err)
 {
     const uint32_t bits = unmask->spec->segments[segment].bits;
+    const size_t lane = lane_len(&unmask->spec->segments[segment]);
     const hanse_secagg_chunk range = {.segment = segment, .word = first, .words = (uint32_t)words, .len = hanse_ring_packed_len(words, bits)};
     const uint64_t at = unmask->begins[segment] + first / PACK * bits;
     hanse_rc rc = HANSE_OK;
 
-    memset(b->lanes, 0, words * (bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)));
+    memset(b->lanes, 0, words * lane);
     for (size_t i = 0; rc == HANSE_OK && i < unmask->sources_count; i++) {
         const hanse_unmask_source *source = &unmask->sources[i];
         const hanse_bytes packed = {b->packed, range.len};
@@ -181,7 +193,7 @@ static hanse_rc sum_words(const hanse_unmask *unmask, bench *b, uint32_t segment
             rc = bits <= 32 ? hanse_ring_unpack_add_u32(b->lanes, packed, words, bits, err)
                             : hanse_ring_unpack_add_u64(b->lanes, packed, words, bits, err);
     }
-    masked_range all = {unmask, range, b->lanes, bits <= 32 ? sizeof(uint32_t) : sizeof(uint64_t)};
+    masked_range all = {unmask, range, b->lanes, lane};
     const bool split = words * hanse_secagg_unmasker_streams(unmask->unmasker) >= SPLIT;
     return rc == HANSE_OK ? hanse_in_parallel(split ? unmask->threads : 1, words, PACK, take_masks_off, &all, err) : rc;
 }
@@ -217,10 +229,13 @@ static hanse_rc mean_of(const hanse_unmask *unmask, bench *b, uint32_t tensor, u
     if (rc == HANSE_OK)
         rc = ring.bits <= 32 ? hanse_ring_mean_u32(values, (uint32_t *)b->lanes + (first - from), count, &ring, unmask->share, err)
                             : hanse_ring_mean_u64(values, (uint64_t *)b->lanes + (first - from), count, &ring, unmask->share, err);
-    if (rc == HANSE_OK)
-        rc = hanse_model_read(&unmask->base, unmask->layout->tensors[tensor].offset + (size_t)first, b->base, count, err);
-    for (size_t j = 0; rc == HANSE_OK && j < count; j++)
-        values[j] += b->base[j];
+    for (size_t at = 0; rc == HANSE_OK && at < count; at += BASE) {
+        const size_t piece = count - at < BASE ? count - at : BASE;
+
+        rc = hanse_model_read(&unmask->base, unmask->layout->tensors[tensor].offset + (size_t)first + at, b->base, piece, err);
+        for (size_t j = 0; rc == HANSE_OK && j < piece; j++)
+            values[at + j] += b->base[j];
+    }
     return rc;
 }
 

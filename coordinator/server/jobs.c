@@ -183,7 +183,7 @@ void hanse_job_fold(hanse_live_run *run)
 
 hanse_rc hanse_model_digests(hanse_buf *digests, uint64_t *size, const char *path, hanse_err *err)
 {
-    uint8_t *chunk = hanse_calloc(1, HANSE_MODEL_CHUNK), digest[32];
+    uint8_t *chunk = hanse_malloc(1, HANSE_MODEL_CHUNK), digest[32];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     hanse_rc rc = HANSE_OK;
     off_t end;

@@ -10,7 +10,7 @@ hanse_rc hanse_masked_root(const hanse_spool *spool, uint8_t root[32], hanse_err
 {
     const uint64_t count = spool->shape.chunks;
     uint8_t (*leaves)[32] = hanse_calloc((size_t)count + 1, sizeof *leaves);
-    uint8_t *chunk = hanse_calloc(1, HANSE_PAYLOAD_MAX);
+    uint8_t *chunk = hanse_malloc(1, HANSE_PAYLOAD_MAX);
     hanse_rc rc = leaves != NULL && chunk != NULL ? HANSE_OK : HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to check a contribution");
 
     for (uint64_t i = 0; rc == HANSE_OK && i < count; i++) {

@@ -26,6 +26,8 @@ typedef struct hanse_buf {
 
 /* Zeroed memory for `count` items of `size` bytes. NULL when the product overflows or memory is out. */
 HANSE_MUST_CHECK void *hanse_calloc(size_t count, size_t size);
+/* The same, not zeroed: room for megabytes that are written before they are read. */
+HANSE_MUST_CHECK void *hanse_malloc(size_t count, size_t size);
 /* Like realloc, with checked product; on NULL the old block is untouched. Grown memory is not zeroed. */
 HANSE_MUST_CHECK void *hanse_realloc(void *old, size_t count, size_t size);
 /* Copy of `len` bytes plus a terminating zero; NULL when memory is out. Release with hanse_free(). */

@@ -93,6 +93,10 @@ class Dropout(bars.Bars):
     def test_cron(self):
         self.lose(UPLOADING, ("o", tap.CHUNK, 2), counts=False, aggregation__profile="cron")
 
+    def test_wide_layer(self):
+        """A tensor that is longer than a chunk."""
+        self.lose(UPLOADING, ("i", tap.RECEIPT, 1), counts=True, model__hidden=[520, 520])
+
     def test_ten_sites(self):
         """As many as may be missing, and one more after its upload: seven of ten help, which is just enough."""
         self.lose_all({"s0": ([("i", tap.MASKS, 2)], False), "s4": ([UPLOADING, ("o", tap.CHUNK, 3)], False),
