@@ -59,14 +59,13 @@ static hanse_rc do_answer(hanse_agent *agent, const hanse_site_action *action, h
     return rc == HANSE_OK ? hanse_agent_masks_begin(agent, err) : rc;
 }
 
+/* A coarse code only: words could tell of the data, or how large the update was. */
 static hanse_rc do_decline(hanse_agent *agent, const hanse_site_action *action, const hanse_site_event *event, hanse_err *err)
 {
     const hanse_spec *spec = event->spec != NULL ? event->spec : &agent->site.run.spec;
-    /* A coarse code only: what is wrong with the data stays in this site's own log. */
-    const char *words = hanse_rc_blame(action->rc) == HANSE_BLAME_PEER ? action->words : "see the site's log";
     hanse_message message = {.kind = HANSE_DECLINE, .decline = {.round = spec->round, .attempt = spec->attempt,
                                                                 .code = hanse_bytes_str(hanse_rc_name(action->rc)),
-                                                                .reason = hanse_bytes_str(words)}};
+                                                                .reason = hanse_bytes_str("see the site's log")}};
 
     memcpy(message.decline.run, spec->run, 16);
     return hanse_agent_send(agent, &message, err);
