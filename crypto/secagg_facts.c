@@ -108,6 +108,14 @@ static hanse_rc add_attempt(hanse_secagg_site *site, const slot_fact *fact, bool
     return HANSE_OK;
 }
 
+void facts_count_burnt(burnt_count *count, uint8_t kind)
+{
+    if (kind == HANSE_ROUND_TRAINING)
+        count->trained++;
+    else
+        count->exact++;
+}
+
 void facts_over(hanse_secagg_site *site, uint64_t slot)
 {
     size_t left = 0;
@@ -122,7 +130,8 @@ void facts_over(hanse_secagg_site *site, uint64_t slot)
             site->slots[left++] = fact;
             continue;
         }
-        site->burnt_over += (fact->flags & FLAG_BURNT) != 0;
+        if ((fact->flags & FLAG_BURNT) != 0)
+            facts_count_burnt(&site->burnt_over, fact->attempt_kind);
         free_slot(fact);
     }
     site->slots_count = left;
@@ -334,7 +343,8 @@ static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, 
     if (own_run && (read.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
         site->highest_taken = slot;
     if (!own_run || slot < site->over_slot) {
-        site->burnt_over += own_run && (read.flags & FLAG_BURNT) != 0;
+        if (own_run && (read.flags & FLAG_BURNT) != 0)
+            facts_count_burnt(&site->burnt_over, read.attempt_kind);
         return add_attempt(site, &read, own_run, err);
     }
     if (kinds.len != site->n || facts_find(site, slot) != NULL)

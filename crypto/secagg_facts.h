@@ -9,6 +9,7 @@
 #define HANSE_CRYPTO_SECAGG_FACTS_H
 
 #include "crypto/secagg_core.h"
+#include "hanse/object.h"
 #include "hanse/secagg_site.h"
 
 enum { STATE_NONE, STATE_UNUSED, STATE_BOUND, STATE_SENT, STATE_DEAD };
@@ -52,6 +53,11 @@ typedef struct past_attempt {
     bool aborted, own_run;
 } past_attempt;
 
+/* Slots that were sent again without an AbortCert: training, and what is the same to the bit whenever it is sent. */
+typedef struct burnt_count {
+    uint32_t trained, exact;
+} burnt_count;
+
 /* A round as verified, and what was sealed to this site in it. */
 typedef struct site_round {
     secagg_view view; /* n = 0: none */
@@ -73,7 +79,7 @@ struct hanse_secagg_site {
     size_t attempts_count;
     uint64_t over_slot;     /* slots below are over; not among `slots` */
     uint64_t highest_taken; /* the highest slot this site took part in, or 0 */
-    uint32_t burnt_over;    /* slots with FLAG_BURNT among those that are over */
+    burnt_count burnt_over; /* those with FLAG_BURNT among the slots that are over */
     uint64_t floor_slot;    /* nothing is answered below */
     uint32_t retries;       /* granted by the operator */
     site_round rounds[SITE_ROUNDS]; /* newest first; not durable: SPEC comes again after a restart */
@@ -97,8 +103,19 @@ void facts_destroy_ticket(slot_fact *fact);
 hanse_rc facts_check_over(const hanse_secagg_site *site, uint64_t slot, hanse_err *err);
 /* Slot has its result. Without memory for an attempt a slot below stays as it is, until the next result. */
 void facts_over(hanse_secagg_site *site, uint64_t slot);
+void facts_count_burnt(burnt_count *count, uint8_t kind); /* one more of that kind of round */
 own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch);
 hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_err *err);
+
+/* How a slot's values may be sent, after those of the slots before (secagg_attempt.c). */
+typedef struct attempt_how {
+    bool again, reseed, told; /* as of hanse_secagg_action */
+} attempt_how;
+
+/* Errors: E_DIFF. */
+hanse_rc attempt_check(const hanse_secagg_site *site, const hanse_secagg_spec *spec, attempt_how *how, hanse_err *err);
+/* It goes ahead with `reseed`: what the earlier slots sent counts as burnt. */
+hanse_rc attempt_burn(hanse_secagg_site *site, const hanse_secagg_spec *spec, hanse_secagg_actions *actions, hanse_err *err);
 
 /* Append an action and return its place, or NULL. */
 hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err);

@@ -264,43 +264,6 @@ static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view
     return HANSE_OK;
 }
 
-/* May this model be trained on, and how: with the stored update again, or anew with order and rounding of the slot? */
-static hanse_rc check_attempt(hanse_secagg_site *site, const secagg_view *view, bool *again, bool *reseed, hanse_err *err)
-{
-    const hanse_secagg_spec *spec = &view->spec;
-    uint32_t burnt = site->burnt_over;
-
-    for (size_t i = 0; i < site->attempts_count; i++) {
-        const past_attempt *past = &site->attempts[i];
-
-        if (past->aborted || past->kind != spec->kind || !same(past->root, spec->model_root, 32))
-            continue;
-        if (past->own_run)
-            return HANSE_SECAGG_FAIL(err, DIFF, "a slot that is over has used this base model already");
-        return HANSE_SECAGG_FAIL(err, DIFF, "another run has used this base model already: give the plan another train.seed");
-    }
-    for (size_t i = 0; i < site->slots_count; i++) {
-        const slot_fact *fact = site->slots[i];
-        bool open = (fact->flags & (FLAG_ABORTED | FLAG_RESULT)) == 0;
-
-        if (fact->slot == spec->slot || (fact->flags & FLAG_TAKEN) == 0)
-            continue;
-        burnt += (fact->flags & FLAG_BURNT) != 0;
-        /* what was never sent cannot be compared with anything */
-        if (is_zero(fact->upload_root) || fact->attempt_kind != spec->kind || !same(fact->attempt_root, spec->model_root, 32))
-            continue;
-        if ((fact->flags & FLAG_RESULT) != 0)
-            return HANSE_SECAGG_FAIL(err, DIFF, "slot %llu has a result on this base model", (unsigned long long)fact->slot);
-        *again |= (fact->flags & FLAG_ABORTED) != 0;
-        *reseed |= open;
-        burnt += open && (fact->flags & FLAG_BURNT) == 0;
-    }
-    if (*reseed && burnt > HANSE_SECAGG_BURNT_MAX + site->retries)
-        return HANSE_SECAGG_FAIL(err, DIFF, "%u slots of this run ended without result: `accept retry` allows one more", burnt);
-    *again = *again && !*reseed; /* a sum of the burnt slot may exist: never the same values beside it */
-    return HANSE_OK;
-}
-
 static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact,
                            const hanse_secagg_event *event, hanse_err *err)
 {
@@ -374,8 +337,8 @@ static hanse_rc keep_shares(hanse_buf *out, const hanse_secagg_event *event, uin
 }
 
 /* Nothing below can be refused: the round is bound, and the view kept. */
-static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, const hanse_secagg_event *event, bool again,
-                           bool reseed, hanse_secagg_actions *actions, hanse_err *err)
+static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, const hanse_secagg_event *event,
+                           const attempt_how *how, hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_action *train;
     slot_fact *fact;
@@ -383,15 +346,8 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
 
     if (rc != HANSE_OK)
         return rc;
-    for (size_t i = 0; reseed && rc == HANSE_OK && i < site->slots_count; i++) {
-        slot_fact *old = site->slots[i];
-
-        if (old == fact || is_zero(old->upload_root) || (old->flags & (FLAG_ABORTED | FLAG_RESULT | FLAG_BURNT)) != 0
-            || old->attempt_kind != view->spec.kind || !same(old->attempt_root, view->spec.model_root, 32))
-            continue;
-        old->flags |= FLAG_BURNT;
-        rc = facts_put_slot(site, old, actions, err);
-    }
+    if (how->reseed)
+        rc = attempt_burn(site, &view->spec, actions, err);
     fact->flags |= FLAG_ROUND;
     memcpy(fact->round_id, view->round_id, 32);
     if (event->take_part) {
@@ -408,8 +364,9 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
     train = actions_add(actions, HANSE_SECAGG_DO_TRAIN, err);
     if (train == NULL)
         return HANSE_E_NOMEM;
-    train->again = again;
-    train->reseed = reseed;
+    train->again = how->again;
+    train->reseed = how->reseed;
+    train->told = how->told;
     return HANSE_OK;
 }
 
@@ -430,7 +387,7 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
 {
     site_round fresh = {.view = {.n = 0}}, known = {.view = {.n = 0}};
     secagg_view *view = &fresh.view;
-    bool again = false, reseed = false;
+    attempt_how how = {.again = false};
     const slot_fact *fact;
     hanse_rc rc = open_view(view, &known, site, event, err);
 
@@ -443,14 +400,14 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
     if (rc == HANSE_OK && event->take_part) {
         rc = check_part(site, view, fact, event, err);
         if (rc == HANSE_OK)
-            rc = check_attempt(site, view, &again, &reseed, err);
+            rc = attempt_check(site, &view->spec, &how, err);
         if (rc == HANSE_OK)
             rc = own_streams(&fresh.masks, site, view, fact, err);
     }
     if (rc == HANSE_OK)
         rc = keep_shares(&fresh.shares, event, site->n, err);
     if (rc == HANSE_OK)
-        rc = bind_round(site, view, event, again, reseed, actions, err);
+        rc = bind_round(site, view, event, &how, actions, err);
     if (known.view.n > 0) /* one of the two owns it */
         *(rc == HANSE_OK ? &known.view : view) = (secagg_view){.n = 0};
     if (rc == HANSE_OK || known.view.n > 0)

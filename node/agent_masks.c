@@ -26,7 +26,7 @@ struct hanse_agent_masks {
     hanse_err refused;  /* why they are no good; rc OK: they are */
     /* what a step gave */
     hanse_buf header, header_sig;
-    bool reseed; /* of the last TRAIN */
+    bool reseed, told; /* of the last TRAIN */
 
     uint64_t newest;        /* slot that the coordinator or a result named */
     uint64_t sent[TICKETS]; /* slots whose tickets went out on this connection */
@@ -188,6 +188,7 @@ static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_s
     case HANSE_SECAGG_DO_SEND:
         return send(agent, event, action, err);
     case HANSE_SECAGG_DO_TRAIN:
+        masks->told = action->told;
         masks->reseed = action->reseed; /* `again` needs nothing: the same seed trains the same bits */
         return HANSE_OK;
     case HANSE_SECAGG_DO_ALARM:
@@ -516,6 +517,7 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
         return rc;
     job->mask.counted = run->counted;
     job->mask.reseed = masks->reseed;
+    job->mask.told = masks->told;
     memcpy(job->mask.site_id, agent->keys.trust.site_id, 32);
     hanse_hex_encode(hex, run->offer.run, 16);
     (void)snprintf(name, sizeof name, "work/%s-%" PRIu64 ".masked", hex, run->spec.slot);

@@ -15,6 +15,7 @@ typedef struct hanse_mask_work {
     hanse_buf spec;              /* the `secagg-spec`; owned */
     uint64_t counted;            /* rows of this site in W; 0: it joins with this round, with an update of zeros */
     bool reseed;                 /* an earlier attempt was burnt: order and rounding must be others */
+    bool told;                   /* the metrics of the base model were sent before: zeros in their place */
     uint8_t site_id[32];
     hanse_path path;             /* of the masked words */
     uint8_t root[32];            /* Merkle root over the chunks; filled by the work */

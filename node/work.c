@@ -196,7 +196,7 @@ static hanse_rc work(hanse_node_worker *worker, hanse_err *err)
         rc = do_statistics(worker, words, words_count, err);
     } else {
         rc = hanse_trainer_open(&trainer, worker->plan, worker->dataset, err);
-        if (rc == HANSE_OK)
+        if (rc == HANSE_OK && !job->mask.told)
             rc = do_evaluate(worker, trainer, words + 2, words_count - 2, err);
         if (rc == HANSE_OK && job->spec.kind == HANSE_ROUND_TRAINING)
             rc = do_train(worker, trainer, err);

@@ -18,7 +18,7 @@
 #include "hanse/secagg_object.h"
 
 #define HANSE_SECAGG_SLOTS_AHEAD 4 /* tickets are left for at most that many slots above the run's newest */
-#define HANSE_SECAGG_BURNT_MAX 2   /* slots without usable result before the operator is asked */
+#define HANSE_SECAGG_BURNT_MAX 2   /* slots of training without usable result before the operator is asked; of other kinds none */
 
 #define HANSE_SECAGG_SKEW_MS ((uint64_t)5 * 60 * 1000) /* a deadline is on the coordinator's clock: such a difference is no lateness */
 
@@ -89,6 +89,7 @@ typedef struct hanse_secagg_action {
     hanse_buf extra;   /* ticket: the sealed shares; answer: value is empty and this is what goes out, sealed */
     bool again;        /* TRAIN: the stored update may be sent again, its earlier slot is dead (AbortCert) */
     bool reseed;       /* TRAIN: an earlier slot was burnt, so data order and rounding must be seeded by the slot */
+    bool told;         /* TRAIN: an earlier slot sent the metrics of this base model, so zeros are sent in their place */
 } hanse_secagg_action;
 
 typedef struct hanse_secagg_actions {

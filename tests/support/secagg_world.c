@@ -151,6 +151,7 @@ hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event)
             site->trains++;
             site->again = action->again;
             site->reseed = action->reseed;
+            site->told = action->told;
         } else
             site->alarms++;
     }
@@ -229,6 +230,7 @@ static void begin(world *w, uint32_t organisations)
 {
     uint32_t n = w->n;
 
+    w->kind = HANSE_ROUND_TRAINING;
     w->now_ms = WORLD_NOW;
     w->sites = hanse_calloc(n, sizeof *w->sites);
     new_roster(w, organisations);
@@ -312,7 +314,7 @@ void world_free(world *w)
 
 void world_round_new(world *w, uint64_t slot, void (*tweak)(hanse_secagg_spec *spec))
 {
-    hanse_secagg_spec spec = {.slot = slot, .kind = 1, .params = w->params, .weight_total = 1000,
+    hanse_secagg_spec spec = {.slot = slot, .kind = w->kind, .params = w->params, .weight_total = 1000,
                               .upload_deadline_ms = w->now_ms + 60000, .unmask_deadline_ms = w->now_ms + 120000,
                               .chunk_words = CHUNK_WORDS, .segments_count = WORLD_SEGMENTS};
 

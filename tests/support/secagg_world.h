@@ -2,6 +2,7 @@
 #ifndef HANSE_TESTS_SECAGG_WORLD_H
 #define HANSE_TESTS_SECAGG_WORLD_H
 
+#include "hanse/object.h"
 #include "hanse/secagg_round.h"
 #include "hanse/secagg_site.h"
 
@@ -24,7 +25,7 @@ typedef struct world_site {
     hanse_buf value, sig, extra;       /* last SEND */
     const char *label;
     unsigned answers_b, answers_sk, alarms, trains;
-    bool again, reseed;
+    bool again, reseed, told; /* as the last TRAIN said */
     uint64_t *q[WORLD_SEGMENTS];       /* residues, [count] */
     hanse_buf y;                       /* packed chunks as sent */
     uint8_t root[32];
@@ -44,6 +45,7 @@ typedef struct world {
     hanse_secagg_segment segments[WORLD_SEGMENTS];
     world_site *sites;
     hanse_secagg_round *round;
+    uint8_t kind;     /* of the rounds; training unless a test says otherwise */
     bool keep_values; /* world_mask() takes q as it stands instead of drawing it */
     void (*around_step)(hanse_secagg_event_kind kind, bool begins); /* a site's own code begins and ends; NULL: nothing */
     hanse_err err;
