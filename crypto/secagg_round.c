@@ -364,6 +364,16 @@ const hanse_signed *hanse_secagg_round_deads(const hanse_secagg_round *round, si
     return round->deads;
 }
 
+bool hanse_secagg_round_has_dead(const hanse_secagg_round *round, uint32_t site_idx)
+{
+    return round->members[site_idx].dead.bytes.len > 0;
+}
+
+uint64_t hanse_secagg_round_slot(const hanse_secagg_round *round)
+{
+    return round->spec.slot;
+}
+
 bool hanse_secagg_round_is_aborted(const hanse_secagg_round *round)
 {
     return round->aborted;

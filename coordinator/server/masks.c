@@ -65,15 +65,6 @@ static hanse_rc count_tickets(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
-static void clear_aborted(hanse_masks *masks)
-{
-    for (size_t i = 0; i < masks->aborted_count; i++)
-        hanse_store_masks_clear(&masks->aborted[i]);
-    hanse_free(masks->aborted);
-    masks->aborted = NULL;
-    masks->aborted_count = 0;
-}
-
 hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
 {
     hanse_masks *masks = hanse_calloc(1, sizeof *masks);
@@ -98,8 +89,6 @@ hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
         rc = load_epochs(run, err);
     if (rc == HANSE_OK)
         rc = count_tickets(run, err);
-    if (rc == HANSE_OK)
-        rc = hanse_store_aborted(run->server->store, run->row.run_id, &masks->aborted, &masks->aborted_count, err);
     if (rc == HANSE_OK && masks->params.degree > 0)
         hanse_log(HANSE_LOG_INFO, "sparse_graph run=%s neighbours=%" PRIu32 " shares=%" PRIu32, run->row.name, masks->params.degree, masks->params.degree_t);
     return rc; /* freed with the run */
@@ -130,10 +119,9 @@ void hanse_masks_free(hanse_masks *masks)
     }
     hanse_free(masks->members);
     forget_round(masks);
-    hanse_secagg_round_free(masks->voided);
+    hanse_voids_clear(masks);
     hanse_secagg_roster_free(masks->roster);
     hanse_masking_state_clear(&masks->state);
-    clear_aborted(masks);
     hanse_free(masks);
 }
 
@@ -453,8 +441,6 @@ void hanse_masks_opened(hanse_live_run *run)
 {
     hanse_err err = {0};
 
-    hanse_secagg_round_free(run->masks->voided); /* too late to declare it dead */
-    run->masks->voided = NULL;
     for (size_t i = 0; i < run->roster.sites_count; i++)
         if (!hanse_masks_takes_part(run, i))
             hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
@@ -472,23 +458,18 @@ void hanse_masks_close(hanse_live_run *run, bool published)
     hanse_masks *masks = run->masks;
     hanse_err err = {0};
 
-    hanse_secagg_round_free(masks->voided);
-    masks->voided = NULL;
     if (run->row.state != HANSE_STORE_RUN_OPEN) {
         run->masks = NULL;
         hanse_masks_free(masks);
         return;
     }
     if (published) {
-        clear_aborted(masks);
+        hanse_voids_clear(masks);
         hanse_masking_state_clear(&masks->state);
         if (hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), &err) != HANSE_OK)
             hanse_log(HANSE_LOG_ERROR, "masking_unreadable run=%s reason=%s", run->row.name, err.text); /* it was encoded just now */
-    } else if (masks->round != NULL && !hanse_secagg_round_is_aborted(masks->round)) {
-        masks->voided = masks->round; /* moved */
-        masks->voided_slot = masks->spec.slot;
-        masks->round = NULL;
-        hanse_masks_ask_dead(run, masks->voided_slot);
+    } else if (masks->round != NULL) {
+        hanse_voids_add(run, &masks->spec);
     }
     forget_round(masks);
 }
@@ -534,39 +515,15 @@ static hanse_rc restore_answers(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
-/* A slot that was void when the service ended: its members can still declare it dead. */
-static hanse_rc restore_voided(hanse_live_run *run, hanse_err *err)
-{
-    hanse_masks *masks = run->masks;
-    hanse_store_masks stored = {.slot = 0};
-    hanse_secagg_spec spec;
-    hanse_rc rc = run->row.next_slot == 0 ? HANSE_E_NOTFOUND
-                                          : hanse_store_masks_get(run->server->store, run->row.run_id, run->row.next_slot - 1, &stored, err);
-
-    if (rc != HANSE_OK)
-        return rc == HANSE_E_NOTFOUND ? HANSE_OK : rc;
-    if (stored.deads.len > 0)
-        goto done;
-    rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored.spec), err);
-    if (rc == HANSE_OK) {
-        rc = hanse_secagg_round_new(&masks->voided, masks->roster, run->server->sign_key, run->seal_key, &spec, &masks->policy, err);
-        masks->voided_slot = spec.slot;
-        hanse_secagg_spec_clear(&spec);
-    }
-done:
-    hanse_store_masks_clear(&stored);
-    return rc;
-}
-
 hanse_rc hanse_masks_restore(hanse_live_run *run, hanse_err *err)
 {
     hanse_masks *masks = run->masks;
     hanse_store_masks stored = {.slot = 0};
     hanse_secagg_spec spec = {.segments = NULL};
-    hanse_rc rc;
+    hanse_rc rc = hanse_voids_restore(run, err);
 
-    if (!run->round_open)
-        return restore_voided(run, err);
+    if (rc != HANSE_OK || !run->round_open)
+        return rc;
     rc = hanse_store_masks_get(run->server->store, run->row.run_id, run->current.slot, &stored, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored.spec), err);
@@ -623,17 +580,6 @@ hanse_rc hanse_masks_resume(hanse_live_run *run, hanse_err *err)
 
 /* ---- to the sites ---- */
 
-static void send_aborts(hanse_live_run *run, hanse_session *session)
-{
-    for (size_t i = 0; i < run->masks->aborted_count; i++) {
-        hanse_message message = {.kind = HANSE_ABORT, .abort = {.slot = run->masks->aborted[i].slot,
-                                                                .deads = hanse_buf_bytes(&run->masks->aborted[i].deads)}};
-
-        memcpy(message.abort.run, run->row.run_id, 16);
-        hanse_session_send(session, &message);
-    }
-}
-
 static void send_masks(hanse_live_run *run, hanse_session *session, size_t member)
 {
     const hanse_masks *masks = run->masks;
@@ -663,13 +609,7 @@ void hanse_masks_send(hanse_live_run *run, size_t member)
 
     if (session == NULL || !run->members[member].accepted)
         return;
-    send_aborts(run, session);
-    if (run->masks->voided != NULL) {
-        hanse_message ask = {.kind = HANSE_ASK_DEAD, .ask_dead = {.slot = run->masks->voided_slot}};
-
-        memcpy(ask.ask_dead.run, run->row.run_id, 16);
-        hanse_session_send(session, &ask);
-    }
+    hanse_voids_tell(run, member);
     if (run->masks->round == NULL)
         return;
     send_masks(run, session, member);
@@ -691,7 +631,7 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
         return;
     if (!masks->asked_dead && now_ms >= masks->spec.unmask_deadline_ms) {
         masks->asked_dead = true;
-        hanse_masks_ask_dead(run, masks->spec.slot);
+        hanse_voids_ask(run, masks->spec.slot);
     }
     if (now_ms >= masks->spec.unmask_deadline_ms + hanse_masking_unmask_ms(run->plan))
         hanse_live_run_folded(run, HANSE_FAIL(&err, event.rc, "%" PRIu32 " of %zu sites helped to unmask, %" PRIu32 " are needed",

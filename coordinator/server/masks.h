@@ -9,6 +9,8 @@
 #include "hanse/masking.h"
 #include "hanse/secagg_round.h"
 
+#define HANSE_VOIDS_MAX 8
+
 typedef struct hanse_mask_member {
     hanse_buf epoch, epoch_sig; /* its newest statement; empty: none */
     bool told;                  /* it was sent the list of epochs as it is now */
@@ -37,9 +39,10 @@ struct hanse_masks {
     bool asked_dead;           /* the answers came too late */
     uint64_t *sums;            /* [aux words] of the fold, owned; NULL before */
 
-    hanse_secagg_round *voided; /* the last slot, void: members declare it dead; NULL: none */
-    uint64_t voided_slot;
-    hanse_store_masks *aborted; /* [aborted_count] slots since the last published one */
+    hanse_secagg_round *voids[HANSE_VOIDS_MAX]; /* [voids_count] the newest slots since the last published one that are void, oldest
+                                                 * first: their members may still declare them dead */
+    size_t voids_count;
+    hanse_store_masks *aborted; /* [aborted_count] slots since the last published one that enough members declared dead */
     size_t aborted_count;
 };
 
@@ -78,11 +81,19 @@ void hanse_masks_cut(hanse_live_run *run);
 void hanse_masks_send_cut(hanse_live_run *run, size_t member);
 void hanse_masks_cutsig(hanse_live_run *run, size_t member, const hanse_msg_cutsig *message);
 void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shares *message);
-void hanse_masks_dead(hanse_live_run *run, size_t member, const hanse_msg_signed *message, const hanse_secagg_dead *dead);
-void hanse_masks_ask_dead(hanse_live_run *run, uint64_t slot); /* everybody who is connected */
 void hanse_masks_try_unmask(hanse_live_run *run);
+bool hanse_masks_in_cut(const hanse_live_run *run, uint64_t slot); /* the open round is that slot, cut and not opened yet */
 /* What the fold's sums say: the round's weight, `plain` (the aux words of aux.h, borrowed), the state of the next round in `next`
  * (cleared by the caller). Errors: PROTOCOL (impossible sums), NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_masks_sums(const hanse_live_run *run, uint8_t kind, const uint64_t **plain, hanse_masking_state *next, hanse_err *err);
+
+/* ---- voids.c ---- */
+HANSE_MUST_CHECK hanse_rc hanse_voids_restore(hanse_live_run *run, hanse_err *err); /* after a restart */
+void hanse_voids_clear(hanse_masks *masks); /* a result makes all of them void for ever */
+/* The slot is void: everybody who is connected is asked to declare it dead, the others when they come. */
+void hanse_voids_add(hanse_live_run *run, const hanse_secagg_spec *spec);
+void hanse_voids_ask(hanse_live_run *run, uint64_t slot);    /* everybody who is connected */
+void hanse_voids_tell(hanse_live_run *run, size_t member);   /* what is dead, and what it is asked to declare so */
+void hanse_voids_dead(hanse_live_run *run, size_t member, const hanse_msg_signed *message, const hanse_secagg_dead *dead);
 
 #endif

@@ -278,7 +278,7 @@ static hanse_rc on_dead(hanse_session *session, const hanse_msg_signed *message,
     if (rc == HANSE_OK)
         rc = find_run(session, dead.run, false, &run, &member, err);
     if (rc == HANSE_OK && run->masks != NULL)
-        hanse_masks_dead(run, member, message, &dead);
+        hanse_voids_dead(run, member, message, &dead);
     return rc;
 }
 

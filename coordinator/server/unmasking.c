@@ -82,7 +82,7 @@ void hanse_masks_cut(hanse_live_run *run)
     send_cut_to_all(run);
 }
 
-static bool in_cut(const hanse_live_run *run, uint64_t slot)
+bool hanse_masks_in_cut(const hanse_live_run *run, uint64_t slot)
 {
     return run->masks != NULL && run->round_open && run->round.phase == HANSE_PHASE_CUT && run->current.slot == slot;
 }
@@ -93,7 +93,7 @@ void hanse_masks_cutsig(hanse_live_run *run, size_t member, const hanse_msg_cuts
     size_t count = 0;
     hanse_err err = {0};
 
-    if (!in_cut(run, message->slot))
+    if (!hanse_masks_in_cut(run, message->slot))
         return; /* over meanwhile */
     if (hanse_secagg_round_add_cutsig(run->masks->round, cutsig, &err) != HANSE_OK) {
         hanse_log(HANSE_LOG_WARN, "cut_signature_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
@@ -144,7 +144,7 @@ void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shar
     hanse_err err = {0};
     hanse_rc rc;
 
-    if (!in_cut(run, message->slot) || run->folding)
+    if (!hanse_masks_in_cut(run, message->slot) || run->folding)
         return; /* enough are here */
     rc = hanse_secagg_round_add_answer(masks->round, (uint32_t)member, message->sealed, &err);
     if (rc != HANSE_OK) {
@@ -156,77 +156,6 @@ void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shar
         hanse_store_answer_put(run->server->store, run->row.run_id, message->slot, run->roster.sites[member].id, message->sealed, &err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "answer_not_kept run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
     hanse_masks_try_unmask(run);
-}
-
-/* ---- dead slots ---- */
-
-void hanse_masks_ask_dead(hanse_live_run *run, uint64_t slot)
-{
-    hanse_message message = {.kind = HANSE_ASK_DEAD, .ask_dead = {.slot = slot}};
-
-    memcpy(message.ask_dead.run, run->row.run_id, 16);
-    for (size_t i = 0; i < run->roster.sites_count; i++) {
-        hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[i].id);
-
-        if (session != NULL && run->members[i].accepted)
-            hanse_session_send(session, &message);
-    }
-}
-
-/* Enough members say that they will never help with the slot: from now on everybody may send the same update again. */
-static hanse_rc keep_abort(hanse_live_run *run, const hanse_secagg_round *round, uint64_t slot, hanse_err *err)
-{
-    hanse_masks *masks = run->masks;
-    size_t count = 0;
-    const hanse_signed *deads = hanse_secagg_round_deads(round, &count);
-    hanse_store_masks *grown = hanse_realloc(masks->aborted, masks->aborted_count + 1, sizeof *grown);
-    hanse_store_masks *entry;
-    hanse_rc rc;
-
-    if (grown == NULL)
-        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for an aborted slot");
-    masks->aborted = grown;
-    entry = &grown[masks->aborted_count];
-    *entry = (hanse_store_masks){.slot = slot};
-    rc = hanse_signed_list_encode(&entry->deads, deads, count, err);
-    if (rc == HANSE_OK)
-        rc = hanse_store_deads_put(run->server->store, run->row.run_id, slot, hanse_buf_bytes(&entry->deads), err);
-    if (rc != HANSE_OK) {
-        hanse_store_masks_clear(entry);
-        return rc;
-    }
-    masks->aborted_count++;
-    hanse_log(HANSE_LOG_INFO, "slot_aborted run=%s slot=%" PRIu64 " deads=%zu", run->row.name, slot, count);
-    for (size_t i = 0; i < run->roster.sites_count; i++) {
-        hanse_session *session = hanse_session_of_site(run->server, run->roster.sites[i].id);
-        hanse_message message = {.kind = HANSE_ABORT, .abort = {.slot = slot, .deads = hanse_buf_bytes(&entry->deads)}};
-
-        memcpy(message.abort.run, run->row.run_id, 16);
-        if (session != NULL && run->members[i].accepted)
-            hanse_session_send(session, &message);
-    }
-    return HANSE_OK;
-}
-
-void hanse_masks_dead(hanse_live_run *run, size_t member, const hanse_msg_signed *message, const hanse_secagg_dead *dead)
-{
-    hanse_masks *masks = run->masks;
-    const hanse_signed object = {message->object, message->sig};
-    hanse_secagg_round *round = masks->voided != NULL && dead->slot == masks->voided_slot ? masks->voided
-                                : in_cut(run, dead->slot) && !run->folding                 ? masks->round
-                                                                                           : NULL;
-    hanse_err err = {0};
-    hanse_rc rc;
-
-    if (round == NULL || hanse_secagg_round_is_aborted(round))
-        return;
-    rc = hanse_secagg_round_add_dead(round, object, &err);
-    if (rc == HANSE_OK && hanse_secagg_round_is_aborted(round))
-        rc = keep_abort(run, round, dead->slot, &err);
-    if (rc != HANSE_OK)
-        hanse_log(HANSE_LOG_WARN, "dead_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
-    else if (hanse_secagg_round_is_aborted(round) && round == masks->round)
-        hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_QUORUM, "too few sites helped to unmask in time"), NULL, NULL, 0, &err);
 }
 
 /* ---- what the sums say ---- */

@@ -90,6 +90,8 @@ void hanse_secagg_unmasker_free(hanse_secagg_unmasker *unmasker); /* NULL allowe
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_dead(hanse_secagg_round *round, hanse_signed dead, hanse_err *err);
 /* Those so far; n-t+1+c of them are an AbortCert: the slot is over and sites may send the same update again. Borrowed. */
 const hanse_signed *hanse_secagg_round_deads(const hanse_secagg_round *round, size_t *count);
+bool hanse_secagg_round_has_dead(const hanse_secagg_round *round, uint32_t site_idx);
+uint64_t hanse_secagg_round_slot(const hanse_secagg_round *round);
 bool hanse_secagg_round_is_aborted(const hanse_secagg_round *round);
 
 #endif
