@@ -17,7 +17,7 @@ struct hanse_agent_masks {
     hanse_buf roster_bytes;
     hanse_secagg_site_config config;
     hanse_secagg_roster *members;
-    hanse_secagg_site *site;
+    hanse_secagg_site *site; /* NULL: it may be ahead of the disk, the next step loads it again */
     hanse_layout layout;
     hanse_masking_state state; /* as of the last result */
     /* the round's masks as they came */
@@ -45,15 +45,19 @@ static hanse_rc load_fact(void *user, hanse_bytes key, hanse_bytes value, hanse_
     return hanse_secagg_site_load(user, key, value, err);
 }
 
-/* The machine as the store knows it. The views of its rounds are gone; the newest round's masks are shown to it again when it takes part. */
+/* The machine as the store knows it, whole: a part of what was promised is worse than nothing. */
 static hanse_rc load_site(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
 {
-    hanse_rc rc;
+    hanse_secagg_site *site = NULL;
+    hanse_rc rc = hanse_secagg_site_new(&site, &masks->config, err);
 
-    hanse_secagg_site_free(masks->site);
-    masks->site = NULL;
-    rc = hanse_secagg_site_new(&masks->site, &masks->config, err);
-    return rc == HANSE_OK ? hanse_site_store_facts(agent->store, load_fact, masks->site, err) : rc;
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_facts(agent->store, load_fact, site, err);
+    if (rc == HANSE_OK)
+        masks->site = site;
+    else
+        hanse_secagg_site_free(site);
+    return rc;
 }
 
 static hanse_rc load_state(hanse_agent *agent, hanse_agent_masks *masks, hanse_err *err)
@@ -199,28 +203,6 @@ static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_s
     return HANSE_FAIL(err, HANSE_E_USAGE, "unknown action %d", (int)action->kind);
 }
 
-/* Errors of the protocol (hanse_secagg_reason_of) leave the machine as it was; others are local and fatal. */
-static hanse_rc step(hanse_agent *agent, hanse_secagg_event *event, hanse_err *err)
-{
-    hanse_agent_masks *masks = agent->masks;
-    hanse_secagg_actions actions = HANSE_SECAGG_ACTIONS_EMPTY;
-    hanse_err ignored;
-    hanse_rc rc, done = HANSE_OK;
-
-    event->now_ms = hanse_clock_wall_ms();
-    rc = hanse_random(event->seed, sizeof event->seed, err);
-    if (rc != HANSE_OK)
-        return rc;
-    rc = hanse_secagg_site_step(masks->site, event, &actions, err);
-    for (size_t i = 0; done == HANSE_OK && i < actions.count; i++)
-        done = act(agent, event, &actions.items[i], rc == HANSE_OK ? err : &ignored);
-    hanse_secagg_actions_clear(&actions);
-    hanse_wipe(event->seed, sizeof event->seed);
-    if (done != HANSE_OK && load_site(agent, masks, &ignored) != HANSE_OK) /* the machine is ahead of the disk */
-        hanse_log(HANSE_LOG_ERROR, "masks_not_reloaded reason=%s", ignored.text);
-    return rc != HANSE_OK ? rc : done;
-}
-
 /* A refusal is the other side's problem, or a matter of time: it goes to the log. */
 static hanse_rc logged(hanse_rc rc, const char *what, uint64_t slot, hanse_err *err)
 {
@@ -228,6 +210,90 @@ static hanse_rc logged(hanse_rc rc, const char *what, uint64_t slot, hanse_err *
         return rc;
     hanse_log(HANSE_LOG_WARN, "%s slot=%" PRIu64 " code=%s reason=%s", what, slot, hanse_rc_name(rc), err->text);
     return HANSE_OK;
+}
+
+static hanse_msg_masks kept(const hanse_agent_masks *masks)
+{
+    return (hanse_msg_masks){.spec = hanse_buf_bytes(&masks->spec), .sig = hanse_buf_bytes(&masks->spec_sig),
+                             .tickets = hanse_buf_bytes(&masks->tickets), .shares = hanse_buf_bytes(&masks->shares)};
+}
+
+/* A round's masks as an event of its slot; `list` and `shares` are the caller's to free. */
+static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks *of, uint64_t slot, hanse_secagg_event *event, hanse_signed **list,
+                           hanse_bytes **shares, hanse_err *err)
+{
+    const size_t n = masks->roster.sites_count;
+    size_t count = 0;
+    hanse_rc rc = hanse_signed_list_decode(list, &count, of->tickets, n, err);
+
+    if (rc == HANSE_OK && (count != n || of->shares.len != n * HANSE_SECAGG_CT_LEN))
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "masks of %zu sites, the roster has %zu", count, n);
+    *shares = hanse_calloc(n, sizeof **shares);
+    if (rc == HANSE_OK && *shares == NULL)
+        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
+    for (size_t i = 0; rc == HANSE_OK && i < n; i++)
+        if ((*list)[i].bytes.len > 0)
+            (*shares)[i] = (hanse_bytes){of->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .slot = slot, .object = {of->spec, of->sig}, .tickets = *list, .shares = *shares};
+    return rc;
+}
+
+/* Errors of the protocol (hanse_secagg_reason_of) leave the machine as it was; others are local and fatal. */
+static hanse_rc run_event(hanse_agent *agent, hanse_secagg_event *event, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_actions actions = HANSE_SECAGG_ACTIONS_EMPTY;
+    hanse_err why = {0};
+    hanse_rc rc, done = HANSE_OK;
+    bool ahead;
+
+    event->now_ms = hanse_clock_wall_ms();
+    rc = hanse_random(event->seed, sizeof event->seed, err);
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_secagg_site_step(masks->site, event, &actions, err);
+    ahead = rc != HANSE_OK && rc != HANSE_E_USAGE && hanse_secagg_reason_of(err) == HANSE_SECAGG_NONE;
+    for (size_t i = 0; done == HANSE_OK && i < actions.count; i++)
+        done = act(agent, event, &actions.items[i], &why);
+    hanse_secagg_actions_clear(&actions);
+    hanse_wipe(event->seed, sizeof event->seed);
+    if (done != HANSE_OK && err != NULL)
+        *err = why;
+    if (done != HANSE_OK || ahead) {
+        hanse_secagg_site_free(masks->site);
+        masks->site = NULL;
+    }
+    return done != HANSE_OK ? done : rc;
+}
+
+/* The machine, loaded again where it had to be let go. Of the rounds it had verified it is shown the newest again. */
+static hanse_rc ready(hanse_agent *agent, hanse_err *err)
+{
+    hanse_agent_masks *masks = agent->masks;
+    hanse_secagg_event event;
+    hanse_signed *list = NULL;
+    hanse_bytes *shares = NULL;
+    hanse_msg_masks of = kept(masks);
+    hanse_rc rc;
+
+    if (masks->site != NULL)
+        return HANSE_OK;
+    rc = load_site(agent, masks, err);
+    if (rc != HANSE_OK || masks->spec_slot == 0 || masks->refused.rc != HANSE_OK)
+        return rc;
+    rc = spec_event(masks, &of, masks->spec_slot, &event, &list, &shares, err);
+    if (rc == HANSE_OK)
+        rc = logged(run_event(agent, &event, err), "masks_refused", masks->spec_slot, err);
+    hanse_free(list);
+    hanse_free(shares);
+    return rc;
+}
+
+static hanse_rc step(hanse_agent *agent, hanse_secagg_event *event, hanse_err *err)
+{
+    hanse_rc rc = ready(agent, err);
+
+    return rc == HANSE_OK ? run_event(agent, event, err) : rc;
 }
 
 static bool is_ours(const hanse_agent *agent, const uint8_t run[16])
@@ -242,8 +308,10 @@ static hanse_rc state_epoch(hanse_agent *agent, hanse_err *err)
     const hanse_agent_masks *masks = agent->masks;
     const uint64_t now_ms = hanse_clock_wall_ms(), life_ms = masks->config.ticket_life_ms;
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_EPOCH};
-    hanse_rc rc;
+    hanse_rc rc = ready(agent, err);
 
+    if (rc != HANSE_OK)
+        return rc;
     if (hanse_secagg_site_epoch_until(masks->site) < now_ms + life_ms / 2) {
         event.epoch = (uint32_t)(now_ms / 1000); /* rises by itself, after a restored backup too */
         event.from_ms = now_ms;
@@ -316,6 +384,9 @@ hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err)
 
     if (masks == NULL || !is_ours(agent, agent->site.run.offer.run))
         return HANSE_OK;
+    rc = ready(agent, err);
+    if (rc != HANSE_OK)
+        return rc;
     newest = newest_slot(agent);
     first = newest + 1 > hanse_secagg_site_floor(masks->site) ? newest + 1 : hanse_secagg_site_floor(masks->site);
     for (uint64_t slot = first; rc == HANSE_OK && slot < first + TICKETS && slot <= newest + HANSE_SECAGG_SLOTS_AHEAD; slot++) {
@@ -365,32 +436,6 @@ static hanse_rc keep(hanse_buf *to, hanse_bytes from, hanse_err *err)
 {
     to->len = 0;
     return hanse_buf_append(to, from.data, from.len, err);
-}
-
-static hanse_msg_masks kept(const hanse_agent_masks *masks)
-{
-    return (hanse_msg_masks){.spec = hanse_buf_bytes(&masks->spec), .sig = hanse_buf_bytes(&masks->spec_sig),
-                             .tickets = hanse_buf_bytes(&masks->tickets), .shares = hanse_buf_bytes(&masks->shares)};
-}
-
-/* A round's masks as an event of its slot; `list` and `shares` are the caller's to free. */
-static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks *of, uint64_t slot, hanse_secagg_event *event, hanse_signed **list,
-                           hanse_bytes **shares, hanse_err *err)
-{
-    const size_t n = masks->roster.sites_count;
-    size_t count = 0;
-    hanse_rc rc = hanse_signed_list_decode(list, &count, of->tickets, n, err);
-
-    if (rc == HANSE_OK && (count != n || of->shares.len != n * HANSE_SECAGG_CT_LEN))
-        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "masks of %zu sites, the roster has %zu", count, n);
-    *shares = hanse_calloc(n, sizeof **shares);
-    if (rc == HANSE_OK && *shares == NULL)
-        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
-    for (size_t i = 0; rc == HANSE_OK && i < n; i++)
-        if ((*list)[i].bytes.len > 0)
-            (*shares)[i] = (hanse_bytes){of->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
-    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .slot = slot, .object = {of->spec, of->sig}, .tickets = *list, .shares = *shares};
-    return rc;
 }
 
 /* Only the newest are kept: those of an older slot come for a duty that is left from it, and may come after them. */

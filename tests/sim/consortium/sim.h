@@ -73,6 +73,7 @@ typedef struct sim_proc {
     sim_disk disk;
     uint64_t disk_calls_left; /* until KILL or ERROR; FULL: unused */
     uint64_t disk_calls;      /* that changed something, in all */
+    unsigned bad_reads;       /* the next readings of a site's facts that end halfway */
 } sim_proc;
 
 typedef struct sim_site {

@@ -4,6 +4,8 @@
  * cut is not simulated. Times of files and names of temporary files are not the seed's; nothing depends on them. */
 #include "tests/sim/consortium/sim.h"
 
+#include "node/site/store.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -183,4 +185,37 @@ ssize_t write(int fd, const void *data, size_t len)
         return (ssize_t)len;
     }
     return syscall(SYS_write, fd, data, len);
+}
+
+/* ---- reading ---- */
+
+/* Nothing is read while a process works but what its machine of masks has to see again; that ends halfway now and then. */
+hanse_rc __wrap_hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err);
+hanse_rc __real_hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err);
+
+typedef struct half_reading {
+    hanse_site_fact_take take;
+    void *user;
+    uint64_t left;
+} half_reading;
+
+static hanse_rc take_some(void *user, hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    half_reading *half = user;
+
+    if (half->left-- == 0)
+        return HANSE_FAIL(err, HANSE_E_IO, "a record does not read");
+    return half->take(half->user, key, value, err);
+}
+
+hanse_rc __wrap_hanse_site_store_facts(hanse_site_store *store, hanse_site_fact_take take, void *user, hanse_err *err)
+{
+    half_reading half = {.take = take, .user = user};
+
+    if (sim.current == SIM_NOBODY || sim.procs[sim.current].bad_reads == 0 || sim.procs[sim.current].killed)
+        return __real_hanse_site_store_facts(store, take, user, err);
+    sim.procs[sim.current].bad_reads--;
+    sim_trace("reading ends halfway");
+    half.left = sim_below(&sim.chance, 12);
+    return __real_hanse_site_store_facts(store, take_some, &half, err);
 }

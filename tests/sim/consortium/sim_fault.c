@@ -135,6 +135,7 @@ static void disk_fault(void)
     } else {
         proc->disk = SIM_DISK_ERROR;
         proc->disk_calls_left = sim_below(&sim.chance, 80);
+        proc->bad_reads = (unsigned)sim_below(&sim.chance, 3);
     }
 }
 
@@ -164,6 +165,7 @@ static void calm_down(void)
     sim.calm = true;
     for (int proc = SIM_COORDINATOR; proc <= (int)sim.setup.sites_count; proc++) {
         sim.procs[proc].disk = SIM_DISK_GOOD;
+        sim.procs[proc].bad_reads = 0;
         sim.procs[proc].skew_ms = (int64_t)sim_below(&sim.chance, 60000) - 30000;
         sim.sites[proc].cut_off_until_us = 0;
     }
