@@ -98,11 +98,23 @@ void hanse_secagg_round_free(hanse_secagg_round *round)
 
 /* --- tickets and spec --- */
 
+/* No key of this ticket is another member's too: every site would refuse the whole list. */
+static hanse_rc check_keys(const hanse_secagg_round *round, uint32_t idx, const hanse_secagg_ticket *ticket, hanse_err *err)
+{
+    hanse_rc rc = hanse_secagg_ticket_check_keys(ticket, err);
+
+    for (uint32_t i = 0; rc == HANSE_OK && i < round->n; i++)
+        for (size_t k = 0; rc == HANSE_OK && i != idx && round->members[i].ticket.bytes.len > 0 && k < 2; k++)
+            if (same(round->members[i].keys[k], ticket->pk, 32) || same(round->members[i].keys[k], ticket->share_pub, 32))
+                rc = HANSE_SECAGG_FAIL(err, DUPKEY, "the ticket of member %u has a key of that of member %u", idx, i);
+    return rc;
+}
+
 hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed signed_, hanse_bytes cts, uint64_t now_ms,
                                        hanse_err *err)
 {
     hanse_secagg_ticket ticket;
-    uint8_t root[32];
+    uint8_t root[32], keys[2][32];
     int idx;
     hanse_rc rc = hanse_secagg_ticket_decode(&ticket, signed_.bytes, err);
 
@@ -123,6 +135,10 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
         rc = secagg_ct_root(root, cts, err);
     if (rc == HANSE_OK && !same(root, ticket.ct_root, 32))
         rc = HANSE_SECAGG_FAIL(err, TICKET, "the sealed shares are not those of the ticket of member %d", idx);
+    if (rc == HANSE_OK)
+        rc = check_keys(round, (uint32_t)idx, &ticket, err);
+    memcpy(keys[0], ticket.pk, 32);
+    memcpy(keys[1], ticket.share_pub, 32);
     hanse_secagg_ticket_clear(&ticket);
     if (rc != HANSE_OK)
         return rc;
@@ -135,8 +151,10 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
     rc = hanse_buf_append(&round->members[idx].cts, cts.data, cts.len, err);
     if (rc == HANSE_OK)
         rc = kept_set(&round->members[idx].ticket, signed_, err);
-    if (rc == HANSE_OK)
+    if (rc == HANSE_OK) {
+        memcpy(round->members[idx].keys, keys, sizeof keys);
         round->tickets[idx] = kept_view(&round->members[idx].ticket);
+    }
     return rc;
 }
 

@@ -109,6 +109,9 @@ static hanse_rc take_peer(hanse_secagg_site *site, const hanse_secagg_event *eve
         return HANSE_SECAGG_FAIL(err, REPLAY, "epoch %u of member %d, epoch %u was seen", epoch.epoch, idx, site->peers[idx].epoch);
     if (epoch.epoch == site->peers[idx].epoch)
         return HANSE_OK;
+    rc = hanse_secagg_epoch_check_key(&epoch, err);
+    if (rc != HANSE_OK)
+        return rc;
     site->peers[idx] = epoch;
     return facts_put_peer(site, (uint32_t)idx, actions, err);
 }

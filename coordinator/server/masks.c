@@ -234,6 +234,8 @@ void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
 
     if (rc == HANSE_OK && memcmp(epoch.site_id, session->site_id, 32) != 0)
         rc = HANSE_FAIL(&err, HANSE_E_AUTH, "the epoch of another site");
+    if (rc == HANSE_OK)
+        rc = hanse_secagg_epoch_check_key(&epoch, &err);
     for (hanse_live_run *run = server->runs; rc == HANSE_OK && run != NULL; run = run->next) {
         size_t member;
 
@@ -262,6 +264,7 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
                              size_t *member, hanse_err *err)
 {
     const hanse_signed object = {message->ticket, message->sig};
+    hanse_rc rc;
 
     *run = hanse_live_run_find(session->server, ticket->run);
     if (*run == NULL || (*run)->masks == NULL || !hanse_live_run_member(*run, session->site_id, member) || !(*run)->members[*member].accepted)
@@ -270,7 +273,8 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a ticket of another site or roster");
     if (message->shares.len != (*run)->roster.sites_count * HANSE_SECAGG_CT_LEN || ticket->holders != (*run)->roster.sites_count)
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a ticket with %zu bytes of shares for %zu sites", message->shares.len, (*run)->roster.sites_count);
-    return hanse_secagg_verify((*run)->masks->roster, (uint32_t)*member, HANSE_SECAGG_TICKET_LABEL, object, err);
+    rc = hanse_secagg_ticket_check_keys(ticket, err);
+    return rc != HANSE_OK ? rc : hanse_secagg_verify((*run)->masks->roster, (uint32_t)*member, HANSE_SECAGG_TICKET_LABEL, object, err);
 }
 
 /* A site leaves tickets from the lowest slot on. One that recovered states a new epoch and begins some slots above the run's

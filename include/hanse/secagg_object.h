@@ -131,6 +131,10 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_epoch_decode(hanse_secagg_epoch *out, han
 HANSE_MUST_CHECK hanse_rc hanse_secagg_ticket_encode(hanse_buf *out, const hanse_secagg_ticket *ticket, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_secagg_ticket_decode(hanse_secagg_ticket *out, hanse_bytes in, hanse_err *err);
 void hanse_secagg_ticket_clear(hanse_secagg_ticket *ticket);
+/* Are the keys of use? None of low order (what is agreed with it is no secret: RFC 7748 section 6.1), those of a ticket two.
+ * Errors: E_LOWORDER, E_DUPKEY, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_epoch_check_key(const hanse_secagg_epoch *epoch, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_secagg_ticket_check_keys(const hanse_secagg_ticket *ticket, hanse_err *err);
 /* Also checks the ranges: 2(Q+n)+1 <= 2^r where scaled; n*B < 2^(r-1), and < 2^63, where not (E_RANGE). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_spec_encode(hanse_buf *out, const hanse_secagg_spec *spec, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_secagg_spec_decode(hanse_secagg_spec *out, hanse_bytes in, hanse_err *err);

@@ -20,7 +20,7 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_round_new(hanse_secagg_round **out, const
 void hanse_secagg_round_free(hanse_secagg_round *round); /* NULL allowed; wipes */
 
 /* A member's ticket and its sealed shares (n * HANSE_SECAGG_CT_LEN bytes). The same again is no error.
- * Errors: E_TICKET, E_SIG, E_CERT, E_ROSTER, E_DUPKEY, E_TICKET_REUSED (another one), E_LATE (open already). */
+ * Errors: E_TICKET, E_SIG, E_CERT, E_ROSTER, E_DUPKEY, E_LOWORDER, E_TICKET_REUSED (another one), E_LATE (open already). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed ticket, hanse_bytes cts,
                                                         uint64_t now_ms, hanse_err *err);
 /* Close the list and sign the spec. Errors: E_COHORT (too few tickets), E_RANGE. */
