@@ -44,25 +44,69 @@ static hanse_rc load_epochs(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+/* A site signs one ticket a slot: when that is of no use, it has none for the slot. */
+static void lose_ticket(hanse_live_run *run, size_t member)
+{
+    hanse_mask_member *lost = &run->masks->members[member];
+
+    lost->ticket_until_ms = 0;
+    if (lost->from_slot <= run->row.next_slot)
+        lost->from_slot = run->row.next_slot + 1;
+}
+
+static void count_enough(hanse_masks *masks, uint64_t now_ms)
+{
+    if (masks->tickets_count < masks->params.m)
+        masks->enough_ms = 0;
+    else if (masks->enough_ms == 0)
+        masks->enough_ms = now_ms;
+}
+
 /* Who has left a ticket for the next slot. */
 static hanse_rc count_tickets(hanse_live_run *run, hanse_err *err)
 {
     hanse_masks *masks = run->masks;
     hanse_store_left *rows = NULL;
     size_t count = 0, member;
+    const uint64_t now_ms = hanse_clock_wall_ms();
     hanse_rc rc = hanse_store_tickets(run->server->store, run->row.run_id, run->row.next_slot, &rows, &count, err);
 
     masks->tickets_count = 0;
     for (size_t i = 0; i < run->roster.sites_count; i++)
-        masks->members[i].has_ticket = false;
-    for (size_t i = 0; rc == HANSE_OK && i < count; i++)
-        if (hanse_live_run_member(run, rows[i].site_id, &member)) {
-            masks->members[member].has_ticket = true;
+        masks->members[i].ticket_until_ms = 0;
+    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
+        hanse_secagg_ticket ticket;
+
+        if (!hanse_live_run_member(run, rows[i].site_id, &member))
+            continue;
+        rc = hanse_secagg_ticket_decode(&ticket, hanse_buf_bytes(&rows[i].object), err);
+        if (rc != HANSE_OK)
+            break;
+        if (ticket.expiry_ms > now_ms) {
+            masks->members[member].ticket_until_ms = ticket.expiry_ms;
             masks->tickets_count++;
+        } else {
+            lose_ticket(run, member);
         }
-    masks->enough_ms = masks->tickets_count >= masks->params.m ? hanse_clock_wall_ms() : 0;
+        hanse_secagg_ticket_clear(&ticket);
+    }
+    masks->enough_ms = 0;
+    count_enough(masks, now_ms);
     hanse_store_left_free(rows, count);
     return rc;
+}
+
+static void drop_expired(hanse_live_run *run, uint64_t now_ms)
+{
+    hanse_masks *masks = run->masks;
+
+    for (size_t i = 0; i < run->roster.sites_count; i++) {
+        if (masks->members[i].ticket_until_ms == 0 || masks->members[i].ticket_until_ms > now_ms)
+            continue;
+        lose_ticket(run, i);
+        masks->tickets_count--;
+    }
+    count_enough(masks, now_ms);
 }
 
 hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
@@ -278,9 +322,10 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
 }
 
 /* A site leaves tickets from the lowest slot on. One that recovered states a new epoch and begins some slots above the run's
- * next: it takes no slot in between, though it may have left a ticket for it before. Where too many are so, the slot cannot
- * succeed, and the next that they take is the run's next. Counted from memory: after a restart every site leaves them again. */
-static void skip_slots(hanse_live_run *run)
+ * next: it takes no slot in between, though it may have left a ticket for it before. One whose ticket has expired has no other for
+ * that slot. Where too many are so, the slot cannot succeed, and the next that they take is the run's next. Counted from memory:
+ * after a restart every site leaves them again. */
+static bool skip_slot(hanse_live_run *run)
 {
     hanse_masks *masks = run->masks;
     const size_t n = run->roster.sites_count;
@@ -291,20 +336,48 @@ static void skip_slots(hanse_live_run *run)
     for (size_t i = 0; i < n; i++) {
         const hanse_mask_member *member = &masks->members[i];
 
-        if (member->from_slot <= run->row.next_slot + (member->has_ticket ? 1 : 0)) /* one more is what follows a ticket of before its epoch */
+        if (member->from_slot <= run->row.next_slot + (member->ticket_until_ms > 0 ? 1 : 0)) /* one more is what follows a ticket of before its epoch */
             continue;
         lacking++;
         next = member->from_slot < next ? member->from_slot : next;
     }
-    if (run->round_open || n - lacking >= masks->params.m)
-        return;
+    if (n - lacking >= masks->params.m)
+        return false;
     hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
     run->row.next_slot = next;
     if (count_tickets(run, &err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "tickets_unreadable run=%s reason=%s", run->row.name, err.text);
     for (size_t i = 0; i < n; i++)
         masks->members[i].told = false;
-    tell_all(run);
+    return true;
+}
+
+static void skip_slots(hanse_live_run *run)
+{
+    bool skipped = false;
+
+    while (skip_slot(run))
+        skipped = true;
+    if (skipped)
+        tell_all(run);
+}
+
+/* A verified, stored ticket for the run's next slot or one above. */
+static void note_ticket(hanse_live_run *run, size_t member, const hanse_secagg_ticket *ticket, uint64_t now_ms)
+{
+    hanse_masks *masks = run->masks;
+    hanse_mask_member *leaver = &masks->members[member];
+
+    if (ticket->slot > run->row.next_slot) {
+        if (leaver->from_slot == 0 || ticket->slot < leaver->from_slot)
+            leaver->from_slot = ticket->slot;
+    } else if (ticket->expiry_ms <= now_ms) {
+        lose_ticket(run, member);
+    } else if (leaver->ticket_until_ms == 0) {
+        leaver->ticket_until_ms = ticket->expiry_ms;
+        masks->tickets_count++;
+        count_enough(masks, now_ms);
+    }
 }
 
 hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *message, hanse_err *err)
@@ -324,19 +397,11 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
     if (rc == HANSE_OK)
         rc = hanse_store_ticket_put(run->server->store, run->row.run_id, ticket.slot, session->site_id, message->ticket, message->sig,
                                     message->shares, err);
-    if (rc == HANSE_OK && ticket.slot == run->row.next_slot && !run->masks->members[member].has_ticket) {
-        uint64_t now_ms = hanse_clock_wall_ms();
+    if (rc == HANSE_OK) {
+        const uint64_t now_ms = hanse_clock_wall_ms();
 
-        run->masks->members[member].has_ticket = true;
-        if (++run->masks->tickets_count >= run->masks->params.m && run->masks->enough_ms == 0)
-            run->masks->enough_ms = now_ms;
+        note_ticket(run, member, &ticket, now_ms);
         hanse_live_run_tick(run, now_ms);
-    } else if (rc == HANSE_OK && ticket.slot > run->row.next_slot) {
-        uint64_t *from = &run->masks->members[member].from_slot;
-
-        if (*from == 0 || ticket.slot < *from)
-            *from = ticket.slot;
-        skip_slots(run);
     }
 done:
     hanse_secagg_ticket_clear(&ticket);
@@ -375,7 +440,7 @@ static hanse_rc describe(const hanse_live_run *run, const hanse_store_round *row
 static hanse_rc add_tickets(hanse_live_run *run, uint64_t slot, uint64_t now_ms, hanse_err *err)
 {
     hanse_store_left *rows = NULL;
-    size_t count = 0;
+    size_t count = 0, member;
     hanse_rc rc = hanse_store_tickets(run->server->store, run->row.run_id, slot, &rows, &count, err);
 
     for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
@@ -385,8 +450,13 @@ static hanse_rc add_tickets(hanse_live_run *run, uint64_t slot, uint64_t now_ms,
 
         if (added == HANSE_E_NOMEM)
             rc = HANSE_FAIL(err, added, "%s", why.text);
-        else if (added != HANSE_OK)
-            hanse_log(HANSE_LOG_WARN, "ticket_refused run=%s slot=%" PRIu64 " reason=%s", run->row.name, slot, why.text);
+        if (added == HANSE_OK || rc != HANSE_OK)
+            continue;
+        hanse_log(HANSE_LOG_WARN, "ticket_refused run=%s slot=%" PRIu64 " reason=%s", run->row.name, slot, why.text);
+        if (slot != run->row.next_slot || !hanse_live_run_member(run, rows[i].site_id, &member) || run->masks->members[member].ticket_until_ms == 0)
+            continue;
+        lose_ticket(run, member); /* else the same few would be counted as enough again and again */
+        run->masks->tickets_count--;
     }
     hanse_store_left_free(rows, count);
     return rc;
@@ -631,6 +701,10 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
 
     if (masks->tell_ms > 0 && now_ms >= masks->tell_ms)
         tell_all(run);
+    if (!run->round_open) {
+        drop_expired(run, now_ms);
+        skip_slots(run);
+    }
     if (!run->round_open || run->round.phase != HANSE_PHASE_CUT || run->folding || run->again != HANSE_STEP_NONE)
         return;
     if (!masks->asked_dead && now_ms >= masks->spec.unmask_deadline_ms) {

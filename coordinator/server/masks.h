@@ -14,8 +14,9 @@
 typedef struct hanse_mask_member {
     hanse_buf epoch, epoch_sig; /* its newest statement; empty: none */
     bool told;                  /* it was sent the list of epochs as it is now */
-    bool has_ticket;            /* for the run's next slot */
-    uint64_t from_slot;         /* lowest slot, above that one then, of a ticket under its newest epoch; 0: none */
+    uint64_t ticket_until_ms;   /* expiry of its ticket for the run's next slot; 0: none that is of use */
+    uint64_t from_slot;         /* the lowest slot it can have a ticket for, as far as known: of one under its newest epoch, or
+                                 * above one that has expired or was refused; 0: nothing known */
 } hanse_mask_member;
 
 struct hanse_masks {

@@ -1,10 +1,13 @@
 """Rounds without services: `hanse-coordinator round` and `hanse-node run --once` from a crontab."""
+import os
 import threading
 import time
 import unittest
 
 import consortium
-from consortium import COORDINATOR, FAILED, INVALID, NODE, OK, QUORUM, plan_text, wait_for
+from consortium import COORDINATOR, FAILED, HANSE_BIN, INVALID, NODE, OK, QUORUM, plan_text, wait_for
+
+LATE_CLOCK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "liblate_clock.so")
 
 
 class Cron(consortium.TestCase):
@@ -16,11 +19,11 @@ class Cron(consortium.TestCase):
         self.assertEqual(c.service.stop(), OK)
         return c, run_id
 
-    def round(self, c, run_id, sites, code=OK):
+    def round(self, c, run_id, sites, code=OK, env=None):
         """What the crontabs start at the same minute; exit codes by name."""
-        parts = {"coordinator": c.start("coordinator", COORDINATOR, "round", run_id, "--dir", c.home)}
+        parts = {"coordinator": c.start("coordinator", COORDINATOR, "round", run_id, "--dir", c.home, env=env)}
         for site in sites:
-            parts[site] = c.start(site, NODE, "run", "--once", "--wait", "20s", "--dir", c.path(site))
+            parts[site] = c.start(site, NODE, "run", "--once", "--wait", "20s", "--dir", c.path(site), env=env)
         codes = {name: part.wait(60) for name, part in parts.items()}
         self.assertEqual(codes["coordinator"], code)
         return codes
@@ -36,6 +39,16 @@ class Cron(consortium.TestCase):
         self.assertEqual(c.show(run_id)["state"], "done")
         self.assertIn("nothing due", c.coordinator("round", run_id).out)
         self.assertEqual(c.export(run_id).meta["round"], "3")
+
+    def test_tickets_that_expired(self):
+        """A consortium pauses for longer than its tickets live: what was left in advance is of no use, and the next round does without."""
+        sites = ["a", "b", "c"]
+        c, run_id = self.prepared(sites, aggregation__privacy="masked", aggregation__ticket_life="1h", rounds__min_sites=3)
+        for days in ("0", "1", "2"):
+            codes = self.round(c, run_id, sites, env={"LD_PRELOAD": LATE_CLOCK, "LATE_CLOCK_DAYS": days})
+            self.assertEqual(set(codes.values()), {OK})
+        self.assertEqual(c.show(run_id)["rounds_done"], 2)  # after the statistics
+        self.assertRegex(c.log_of("coordinator"), "slots_skipped run=[^ ]+ from=")
 
     def test_round_through_a_service(self):
         """With a service running, `round` asks it; without one asking, an on-demand run rests."""
