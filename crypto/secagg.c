@@ -222,6 +222,7 @@ typedef struct member {
 struct hanse_secagg_roster {
     uint8_t hash[32];
     hanse_cert *coordinator;
+    bool coordinator_trusted;
     size_t count;
     member *members; /* [count], ascending by id */
 };
@@ -269,6 +270,21 @@ hanse_rc hanse_secagg_roster_new(hanse_secagg_roster **out, const uint8_t hash[3
     return rc;
 }
 
+hanse_rc hanse_secagg_roster_renew(hanse_secagg_roster *roster, uint32_t site_idx, const hanse_cert *cert, hanse_err *err)
+{
+    hanse_secagg_member with = {.cert = cert, .organisation = roster->members[site_idx].organisation};
+    member fresh = {.trusted = roster->members[site_idx].trusted};
+    hanse_rc rc;
+
+    memcpy(with.id, roster->members[site_idx].id, 32);
+    rc = take_member(&fresh, &with, err);
+    if (rc != HANSE_OK)
+        return rc;
+    hanse_cert_free(roster->members[site_idx].cert);
+    roster->members[site_idx] = fresh;
+    return HANSE_OK;
+}
+
 hanse_rc hanse_secagg_roster_refresh(hanse_secagg_roster *roster, const hanse_trust *trust, int64_t now_s, hanse_err *err)
 {
     hanse_err why;
@@ -276,7 +292,8 @@ hanse_rc hanse_secagg_roster_refresh(hanse_secagg_roster *roster, const hanse_tr
     for (size_t i = 0; i < roster->count; i++)
         roster->members[i].trusted =
             hanse_cert_verify(roster->members[i].cert, trust, HANSE_PROFILE_SITE_SIGN, now_s, NULL) == HANSE_OK;
-    if (hanse_cert_verify(roster->coordinator, trust, HANSE_PROFILE_COORDINATOR_SIGN, now_s, &why) != HANSE_OK)
+    roster->coordinator_trusted = hanse_cert_verify(roster->coordinator, trust, HANSE_PROFILE_COORDINATOR_SIGN, now_s, &why) == HANSE_OK;
+    if (!roster->coordinator_trusted)
         return HANSE_SECAGG_FAIL(err, CERT, "coordinator: %s", why.text);
     return HANSE_OK;
 }
@@ -358,6 +375,8 @@ hanse_rc hanse_secagg_verify(const hanse_secagg_roster *roster, uint32_t site_id
         return HANSE_SECAGG_FAIL(err, ROSTER, "%s of member %u, the roster has %zu", label, site_idx, roster->count);
     if (site && !roster->members[site_idx].trusted)
         return HANSE_SECAGG_FAIL(err, CERT, "%s of member %u: its certificate is expired, revoked or not of a site", label, site_idx);
+    if (!site && !roster->coordinator_trusted)
+        return HANSE_SECAGG_FAIL(err, CERT, "%s: the coordinator's certificate is expired, revoked or not of a coordinator", label);
     cert = site ? roster->members[site_idx].cert : roster->coordinator;
     rc = hanse_verify_object(hanse_cert_key(cert), label, object.bytes, object.sig, err);
     if (rc == HANSE_E_AUTH) {

@@ -15,6 +15,7 @@
 struct hanse_agent_masks {
     hanse_roster roster; /* decoded from `roster_bytes` */
     hanse_buf roster_bytes;
+    const hanse_cert *coordinator; /* whose it was made with; only compared */
     hanse_secagg_site_config config;
     hanse_secagg_roster *members;
     hanse_secagg_site *site; /* NULL: it may be ahead of the disk, the next step loads it again */
@@ -101,6 +102,7 @@ static hanse_rc masks_new(hanse_agent *agent, hanse_err *err)
     if (masks == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a masked run");
     agent->masks = masks;
+    masks->coordinator = agent->keys.coordinator;
     rc = hanse_buf_append(&masks->roster_bytes, agent->roster_bytes.data, agent->roster_bytes.len, err);
     if (rc == HANSE_OK)
         rc = hanse_roster_decode(&masks->roster, hanse_buf_bytes(&masks->roster_bytes), err);
@@ -355,13 +357,20 @@ static hanse_rc take_recover(hanse_agent *agent, uint64_t newest, hanse_err *err
     return state_epoch(agent, err);
 }
 
+/* Certificates were renewed: the roster of the last OFFER has them, and the coordinator's own came by itself. */
+static bool is_outdated(const hanse_agent *agent)
+{
+    return !hanse_bytes_equal(hanse_buf_bytes(&agent->masks->roster_bytes), hanse_buf_bytes(&agent->roster_bytes)) ||
+           agent->masks->coordinator != agent->keys.coordinator;
+}
+
 hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
 {
     hanse_rc rc;
 
     if (!hanse_agent_is_masked(agent))
         return HANSE_OK;
-    if (!is_ours(agent, agent->site.run.offer.run)) {
+    if (!is_ours(agent, agent->site.run.offer.run) || is_outdated(agent)) {
         hanse_agent_masks_free(agent);
         rc = masks_new(agent, err);
         if (rc != HANSE_OK)

@@ -200,6 +200,7 @@ void hanse_renew(hanse_session *session, const hanse_msg_renew *request)
         message.renewed.cert_tls = hanse_buf_bytes(&tls_pem);
         message.renewed.cert_sign = hanse_buf_bytes(&sign_pem);
         hanse_log(HANSE_LOG_INFO, "site_renewed site=%s", session->name);
+        hanse_live_runs_renew(server);
     } else { /* it goes on with what it has, and asks again another day */
         message.renewed.reason = hanse_bytes_str(err.text);
         hanse_log(HANSE_LOG_WARN, "site_not_renewed site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);

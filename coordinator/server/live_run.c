@@ -188,6 +188,11 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     run->round_open = true;
     if (run->masks != NULL)
         rc = hanse_masks_restore(run, err);
+    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* a ticket or a certificate has ended meanwhile: nobody can go on with this slot */
+        run->round.phase = HANSE_PHASE_CUT;
+        hanse_live_run_folded(run, rc, NULL, NULL, 0, err);
+        return HANSE_OK;
+    }
     if (rc == HANSE_OK)
         rc = hanse_store_contributions(run->server->store, run->row.run_id, run->current.round, run->current.attempt, &parts, &count, err);
     for (size_t i = 0; rc == HANSE_OK && i < count; i++)
@@ -237,6 +242,8 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
         rc = hanse_plan_parse(&run->plan, hanse_buf_bytes(&run->row.plan), "plan of the run", err);
     if (rc == HANSE_OK)
         rc = hanse_roster_decode(&run->roster, hanse_buf_bytes(&run->row.roster), err);
+    if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)
+        rc = hanse_live_run_renew(run, err);
     if (rc == HANSE_OK)
         rc = hanse_layout_of_plan(&run->layout, run->plan, err);
     if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)

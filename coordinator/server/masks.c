@@ -542,7 +542,7 @@ void hanse_masks_close(hanse_live_run *run, bool published)
         hanse_masking_state_clear(&masks->state);
         if (hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), &err) != HANSE_OK)
             hanse_log(HANSE_LOG_ERROR, "masking_unreadable run=%s reason=%s", run->row.name, err.text); /* it was encoded just now */
-    } else if (masks->round != NULL) {
+    } else if (masks->spec.slot > 0) {
         hanse_voids_add(run, &masks->spec);
     }
     forget_round(masks);
@@ -589,28 +589,40 @@ static hanse_rc restore_answers(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
-hanse_rc hanse_masks_restore(hanse_live_run *run, hanse_err *err)
+/* The round of `stored` as it was: its spec must come out of the tickets again. */
+static hanse_rc rebuild(hanse_live_run *run, const hanse_store_masks *stored, hanse_err *err)
 {
     hanse_masks *masks = run->masks;
-    hanse_store_masks stored = {.slot = 0};
     hanse_secagg_spec spec = {.segments = NULL};
+    hanse_rc rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored->spec), err);
+
+    if (rc == HANSE_OK)
+        rc = build_round(run, &spec, run->current.opened_ms, err);
+    if (rc == HANSE_OK && !hanse_bytes_equal(hanse_secagg_round_spec(masks->round).bytes, hanse_buf_bytes(&stored->spec)))
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the tickets of slot %" PRIu64 " are not those of its spec any more", run->current.slot);
+    if (rc != HANSE_OK && masks->spec.slot == 0) { /* its members can still declare it dead */
+        masks->spec = spec;
+        spec.segments = NULL;
+    }
+    hanse_secagg_spec_clear(&spec);
+    return rc;
+}
+
+hanse_rc hanse_masks_restore(hanse_live_run *run, hanse_err *err)
+{
+    hanse_store_masks stored = {.slot = 0};
     hanse_rc rc = hanse_voids_restore(run, err);
 
     if (rc != HANSE_OK || !run->round_open)
         return rc;
     rc = hanse_store_masks_get(run->server->store, run->row.run_id, run->current.slot, &stored, err);
     if (rc == HANSE_OK)
-        rc = hanse_secagg_spec_decode(&spec, hanse_buf_bytes(&stored.spec), err);
-    if (rc == HANSE_OK)
-        rc = build_round(run, &spec, run->current.opened_ms, err);
-    if (rc == HANSE_OK && !hanse_bytes_equal(hanse_secagg_round_spec(masks->round).bytes, hanse_buf_bytes(&stored.spec)))
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "the tickets of slot %" PRIu64 " are not those of its spec: put a backup in its place", run->current.slot);
+        rc = rebuild(run, &stored, err);
     if (rc == HANSE_OK && stored.cut.len > 0)
         run->round.phase = HANSE_PHASE_CUT;
     for (size_t i = 0; rc == HANSE_OK && i < run->roster.sites_count; i++)
         if (!hanse_masks_takes_part(run, i))
             hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
-    hanse_secagg_spec_clear(&spec);
     hanse_store_masks_clear(&stored);
     return rc;
 }
@@ -638,10 +650,12 @@ hanse_rc hanse_masks_resume(hanse_live_run *run, hanse_err *err)
     const bool cut = run->round.phase == HANSE_PHASE_CUT;
     hanse_rc rc = restore_uploads(run, cut, err);
 
-    if (rc != HANSE_OK || !cut)
-        return rc;
-    rc = restore_cut(run, err);
-    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* one of them is lost: this sum will never be opened, the next attempt will */
+    if (rc == HANSE_OK && !cut)
+        return HANSE_OK;
+    if (rc == HANSE_OK)
+        rc = restore_cut(run, err);
+    if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* one of them is lost, or a certificate ended: this sum will never be opened, the next attempt will */
+        run->round.phase = HANSE_PHASE_CUT;
         hanse_live_run_folded(run, rc, NULL, NULL, 0, err);
         return HANSE_OK;
     }

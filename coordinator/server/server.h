@@ -240,6 +240,11 @@ void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t m
 void hanse_live_run_send_spec(hanse_live_run *run, size_t member);
 void hanse_live_run_send_result(hanse_live_run *run, size_t member);
 
+/* ---- renewed.c ---- */
+/* The roster with the certificates that the sites have now. Errors: CORRUPT, IO, NOMEM; the run is as it was. */
+HANSE_MUST_CHECK hanse_rc hanse_live_run_renew(hanse_live_run *run, hanse_err *err);
+void hanse_live_runs_renew(hanse_server *server); /* all that are open: a site has renewed its own */
+
 /* ---- contribution.c ---- */
 void hanse_live_run_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload);
 void hanse_live_run_masked_upload(hanse_live_run *run, hanse_session *session, size_t member, const hanse_msg_signed *upload);

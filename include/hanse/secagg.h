@@ -114,9 +114,12 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_roster_new(hanse_secagg_roster **out, con
                                                   const hanse_secagg_member *members, size_t count,
                                                   const hanse_cert *coordinator, const hanse_trust *trust, int64_t now_s,
                                                   hanse_err *err);
-/* Look at all certificates again: a new revocation list, or time has passed. Errors: E_CERT (the coordinator's). */
+/* Look at all certificates again: a new revocation list, or time has passed. Errors: E_CERT (the coordinator's; until it is found good
+ * again, everything it signed is refused). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_roster_refresh(hanse_secagg_roster *roster, const hanse_trust *trust,
                                                       int64_t now_s, hanse_err *err);
+/* Another certificate for the same key of a member; looked at with the next refresh. Errors: E_ROSTER (of another key). */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_roster_renew(hanse_secagg_roster *roster, uint32_t site_idx, const hanse_cert *cert, hanse_err *err);
 void hanse_secagg_roster_free(hanse_secagg_roster *roster); /* NULL allowed */
 uint32_t hanse_secagg_roster_count(const hanse_secagg_roster *roster);
 const uint8_t *hanse_secagg_roster_hash(const hanse_secagg_roster *roster);

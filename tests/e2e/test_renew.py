@@ -5,7 +5,7 @@ import re
 import shutil
 import unittest
 
-from consortium import HANSE_BIN, LINK, TestCase, plan_text, wait_for
+from consortium import COORDINATOR, HANSE_BIN, LINK, TestCase, plan_text, wait_for
 
 SITES = ["a", "b", "c"]
 LATE_CLOCK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "liblate_clock.so")
@@ -79,6 +79,43 @@ class Renew(TestCase):
         c.serve(env=late)
         c.node("a", "run", "--once", env=late)
         self.assertEqual(c.log_of("coordinator").count("certificate_expires"), 1)
+
+    def test_revoked_while_a_round_was_open(self):
+        """A service that was stopped within a masked round finds one of its members revoked: that round is void, the run goes on."""
+        c = self.consortium(["a", "b", "c", "d"])
+        run_id = c.submit(plan_text(rounds__schedule="on-demand", rounds__min_sites=3, rounds__deadline="2m", aggregation__privacy="masked"))
+        c.accept(run_id)
+        c.start_nodes()
+        c.coordinator("round", run_id)  # statistics; everybody leaves tickets for the next
+        c.nodes["d"].stop()
+        waiting = c.start("round", COORDINATOR, "round", run_id, "--dir", c.home)
+        wait_for(lambda: all("contribution_accepted run=toy round=1 site=%s" % site in c.log_of("coordinator") for site in "abc"), "the contributions")
+        c.service.stop()
+        waiting.stop()
+        c.coordinator("revoke", "d")
+        c.serve()
+        wait_for(lambda: "round_void run=toy round=1" in c.log_of("coordinator"), "the end of the round")
+        self.assertNotIn("run_not_loaded", c.log_of("coordinator"))
+        self.assertEqual(c.coordinator("round", run_id, "--format", "json").data, {"round": 1, "state": "published"})
+
+    def test_roster_outlives_its_certificates(self):
+        """A run that is open when the certificates of its submission end goes on with the renewed ones."""
+        c = self.consortium(SITES)
+        run_id = c.submit(plan_text(rounds__schedule="on-demand", rounds__min_sites=3, aggregation__privacy="masked"))
+        c.accept(run_id)
+        c.start_nodes()
+        c.coordinator("round", run_id)
+        for days in ("300", "400"):  # renewed within their last third; past the end of the first ones
+            for node in c.nodes.values():
+                node.stop()
+            c.service.stop()
+            late = {"LD_PRELOAD": LATE_CLOCK, "LATE_CLOCK_DAYS": days}
+            c.coordinator("revoke", env=late)  # a fresh revocation list
+            c.serve(env=late)
+            for site in SITES:
+                c.node(site, "run", "--once", env=late)
+                c.start_node(site, env=late)
+            self.assertEqual(c.coordinator("round", run_id, "--format", "json", env=late).data["state"], "published")
 
     def test_authority_offline(self):
         c = self.ready()
