@@ -309,7 +309,25 @@ hanse_rc facts_put_floor(const hanse_secagg_site *site, hanse_secagg_actions *ac
     hanse_write_u8(&writer, VERSION);
     hanse_write_u64(&writer, site->floor_slot);
     hanse_write_u32(&writer, site->retries);
+    hanse_write_u8(&writer, site->rolled_back);
     return hanse_writer_done(&writer, err);
+}
+
+hanse_rc facts_rolled_back(hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *alarm;
+    hanse_rc rc;
+
+    site->rolled_back = true;
+    hanse_secagg_actions_clear(actions);
+    rc = facts_put_floor(site, actions, err);
+    alarm = rc == HANSE_OK ? actions_add(actions, HANSE_SECAGG_DO_ALARM, err) : NULL;
+    if (alarm == NULL) {
+        hanse_secagg_actions_clear(actions);
+        return HANSE_E_NOMEM;
+    }
+    alarm->label = HANSE_SECAGG_ALARM_ROLLED_BACK;
+    return HANSE_SECAGG_FAIL(err, ROLLBACK, "others hold what this site signed and does not know: was an old copy restored? run recover");
 }
 
 /* --- loading --- */
@@ -417,6 +435,8 @@ hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_
         return HANSE_OK;
     site->floor_slot = hanse_read_u64(&reader);
     site->retries = hanse_read_u32(&reader);
+    if (reader.left.len > 0) /* records of before have it not */
+        site->rolled_back = hanse_read_u8(&reader) != 0;
     return hanse_reader_done(&reader, "floor", NULL) == HANSE_OK ? HANSE_OK : bad_record(err);
 }
 

@@ -4,7 +4,7 @@
  * was trained on, and every event of it is refused; so a site's memory does not grow with the rounds of a long run.
  *
  * Keys: 'S' run slot (a slot), 'E' 0 epoch (an own epoch's secret), 'P' 0 member (a peer's newest epoch), 'F' run
- * (the first slot that may be answered, retries granted). Values begin with a version byte. */
+ * (the first slot that may be answered, retries granted, whether its state is known to be an old one). Values begin with a version byte. */
 #ifndef HANSE_CRYPTO_SECAGG_FACTS_H
 #define HANSE_CRYPTO_SECAGG_FACTS_H
 
@@ -82,6 +82,7 @@ struct hanse_secagg_site {
     burnt_count burnt_over; /* those with FLAG_BURNT among the slots that are over */
     uint64_t floor_slot;    /* nothing is answered below */
     uint32_t retries;       /* granted by the operator */
+    bool rolled_back;       /* others hold a later object of its own: until RECOVER it does nothing that it may have done otherwise before */
     site_round rounds[SITE_ROUNDS]; /* newest first; not durable: SPEC comes again after a restart */
 };
 
@@ -116,6 +117,9 @@ typedef struct attempt_how {
 hanse_rc attempt_check(const hanse_secagg_site *site, const hanse_secagg_spec *spec, attempt_how *how, hanse_err *err);
 /* It goes ahead with `reseed`: what the earlier slots sent counts as burnt. */
 hanse_rc attempt_burn(hanse_secagg_site *site, const hanse_secagg_spec *spec, hanse_secagg_actions *actions, hanse_err *err);
+
+/* Others hold what this site signed and does not know: remembered, with an alarm. Returns E_ROLLBACK, or NOMEM without actions. */
+hanse_rc facts_rolled_back(hanse_secagg_site *site, hanse_secagg_actions *actions, hanse_err *err);
 
 /* Append an action and return its place, or NULL. */
 hanse_secagg_action *actions_add(hanse_secagg_actions *actions, hanse_secagg_action_kind kind, hanse_err *err);

@@ -18,6 +18,8 @@ static hanse_rc conflict(hanse_secagg_site *site, slot_fact *fact, const hanse_s
     fact->flags |= FLAG_CONFLICT;
     rc = facts_put_slot(site, fact, actions, err);
     alarm = rc == HANSE_OK ? actions_add(actions, HANSE_SECAGG_DO_ALARM, err) : NULL;
+    if (alarm != NULL)
+        alarm->label = HANSE_SECAGG_ALARM_TWO_CUTS;
     rc = alarm == NULL ? HANSE_E_NOMEM : hanse_buf_append(&alarm->value, event->object.bytes.data, event->object.bytes.len, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&alarm->sig, event->object.sig.data, event->object.sig.len, err);
@@ -258,6 +260,15 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
     return rc;
 }
 
+/* A coordinator may name too low a slot to a site that recovers. What it can answer was sealed to keys of since then; that no answer was
+ * given before is known only of rounds with a ticket of since then. */
+static bool is_of_now(const hanse_secagg_site *site, uint64_t slot)
+{
+    const site_round *round = facts_round_read(site, slot);
+
+    return round != NULL && round->view.has[site->config->self];
+}
+
 hanse_rc holder_dead(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)
 {
     hanse_secagg_dead dead = {.slot = event->slot};
@@ -267,6 +278,8 @@ hanse_rc holder_dead(hanse_secagg_site *site, const hanse_secagg_event *event, h
 
     if (event->slot < site->floor_slot)
         return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)event->slot);
+    if (site->floor_slot > 0 && !is_of_now(site, event->slot))
+        return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu: this site recovered, and has seen no spec with a ticket that it left since", (unsigned long long)event->slot);
     if (fact != NULL && (fact->flags & FLAG_ANSWERED) != 0)
         return HANSE_SECAGG_FAIL(err, DEAD, "shares of slot %llu were given", (unsigned long long)event->slot);
     rc = facts_slot(&fact, site, event->slot, err);

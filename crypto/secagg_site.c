@@ -99,10 +99,7 @@ static hanse_rc take_peer(hanse_secagg_site *site, const hanse_secagg_event *eve
     if (rc != HANSE_OK)
         return rc;
     if ((uint32_t)idx == site->config->self) {
-        if (epoch.epoch > newest_epoch(site))
-            return HANSE_SECAGG_FAIL(err, ROLLBACK, "others hold this site's epoch %u, it knows only %u: was an old copy restored? run recover",
-                                     epoch.epoch, newest_epoch(site));
-        return HANSE_OK;
+        return epoch.epoch > newest_epoch(site) ? facts_rolled_back(site, actions, err) : HANSE_OK;
     }
     if (epoch.epoch < site->peers[idx].epoch
         || (epoch.epoch == site->peers[idx].epoch && !same(epoch.pub, site->peers[idx].pub, 32)))
@@ -236,7 +233,7 @@ static hanse_rc leave_ticket(hanse_secagg_site *site, const hanse_secagg_event *
 
 /* --- spec --- */
 
-static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact, hanse_err *err)
+static hanse_rc check_own(hanse_secagg_site *site, const secagg_view *view, const slot_fact *fact, hanse_secagg_actions *actions, hanse_err *err)
 {
     const hanse_secagg_site_config *config = site->config;
     const hanse_secagg_spec *spec = &view->spec;
@@ -256,7 +253,7 @@ static hanse_rc check_own(const hanse_secagg_site *site, const secagg_view *view
         return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)spec->slot);
     if (view->has[config->self]) { /* its signature was verified with the others' */
         if (fact == NULL || fact->state == STATE_NONE)
-            return HANSE_SECAGG_FAIL(err, ROLLBACK, "the spec lists a ticket that this site signed but does not know: run recover");
+            return facts_rolled_back(site, actions, err);
         if (!same(view->hashes[config->self], fact->ticket_hash, 32))
             return HANSE_SECAGG_FAIL(err, TICKET, "the spec lists another ticket of this site than it left");
     }
@@ -399,7 +396,7 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
     fact = facts_find(site, view->spec.slot);
     rc = facts_check_over(site, view->spec.slot, err);
     if (rc == HANSE_OK)
-        rc = check_own(site, view, fact, err);
+        rc = check_own(site, view, fact, actions, err);
     if (rc == HANSE_OK && event->take_part) {
         rc = check_part(site, view, fact, event, err);
         if (rc == HANSE_OK)
@@ -503,6 +500,7 @@ static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event
 
     if (event->slot > site->floor_slot)
         site->floor_slot = event->slot;
+    site->rolled_back = false;
     rc = facts_put_floor(site, actions, err);
     for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
         facts_destroy_ticket(site->slots[i]);
@@ -520,11 +518,20 @@ static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event
     return rc;
 }
 
+/* What a site whose state went back may have done otherwise before, and others hold. */
+static bool promises(hanse_secagg_event_kind kind)
+{
+    return kind == HANSE_SECAGG_EV_TICKET || kind == HANSE_SECAGG_EV_SPEC || kind == HANSE_SECAGG_EV_UPLOAD || kind == HANSE_SECAGG_EV_CUT
+           || kind == HANSE_SECAGG_EV_DEAD;
+}
+
 hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions,
                                 hanse_err *err)
 {
     hanse_rc rc = HANSE_E_USAGE;
 
+    if (site->rolled_back && promises(event->kind))
+        return HANSE_SECAGG_FAIL(err, ROLLBACK, "this site's state is older than what others hold of it: run recover");
     switch (event->kind) {
     case HANSE_SECAGG_EV_EPOCH: rc = begin_epoch(site, event, actions, err); break;
     case HANSE_SECAGG_EV_PEER: rc = take_peer(site, event, actions, err); break;

@@ -11,6 +11,7 @@
 
 #define TICKETS 2u        /* left ahead of the newest slot */
 #define TICK_MS 60000u
+#define SLOT_MAX ((uint64_t)1 << 40) /* a run of a million years */
 
 struct hanse_agent_masks {
     hanse_roster roster; /* decoded from `roster_bytes` */
@@ -28,6 +29,7 @@ struct hanse_agent_masks {
     /* what a step gave */
     hanse_buf header, header_sig;
     bool reseed, told; /* of the last TRAIN */
+    bool recovers; /* the operator said that an old state was restored: nothing is answered before the coordinator says where the run is */
 
     uint64_t newest;        /* slot that the coordinator or a result named */
     uint64_t sent[TICKETS]; /* slots whose tickets went out on this connection */
@@ -198,7 +200,10 @@ static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_s
         masks->reseed = action->reseed; /* `again` needs nothing: the same seed trains the same bits */
         return HANSE_OK;
     case HANSE_SECAGG_DO_ALARM:
-        hanse_log(HANSE_LOG_ERROR, "two_cuts slot=%" PRIu64 " text=the coordinator signed two different sums of one round: stop this run and tell the consortium",
+        if (strcmp(action->label, HANSE_SECAGG_ALARM_ROLLED_BACK) == 0)
+            hanse_log(HANSE_LOG_ERROR, "rolled_back text=others hold what this site signed and does not know: was an old copy restored? run `hanse-node recover`");
+        else
+            hanse_log(HANSE_LOG_ERROR, "two_cuts slot=%" PRIu64 " text=the coordinator signed two different sums of one round: stop this run and tell the consortium",
                   event->slot);
         return HANSE_OK;
     }
@@ -336,22 +341,27 @@ static uint64_t newest_slot(const hanse_agent *agent)
     return run->has_result && run->result_slot > newest ? run->result_slot : newest;
 }
 
+static hanse_rc look_for_recover(hanse_agent *agent, hanse_err *err)
+{
+    return hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RECOVER, agent->masks->config.run, &agent->masks->recovers, err);
+}
+
 /* The operator says that an old state was restored (`recover`): nothing is answered for slots that tickets may have been left for, and the
  * epoch is a new one. */
 static hanse_rc take_recover(hanse_agent *agent, uint64_t newest, hanse_err *err)
 {
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = newest + TICKETS + 1};
     const uint8_t *run = agent->masks->config.run;
-    bool asked = false;
-    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RECOVER, run, &asked, err);
+    hanse_rc rc = look_for_recover(agent, err);
 
-    if (rc != HANSE_OK || !asked)
+    if (rc != HANSE_OK || !agent->masks->recovers)
         return rc;
     rc = step(agent, &event, err);
     if (rc == HANSE_OK)
         rc = hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RECOVER, run, err);
     if (rc != HANSE_OK)
         return rc;
+    agent->masks->recovers = false;
     hanse_log(HANSE_LOG_WARN, "recovered slot=%" PRIu64 " text=this site takes part again from that slot on", event.slot);
     memset(agent->masks->sent, 0, sizeof agent->masks->sent);
     return state_epoch(agent, err);
@@ -377,7 +387,8 @@ hanse_rc hanse_agent_masks_begin(hanse_agent *agent, hanse_err *err)
             return rc;
     }
     memset(agent->masks->sent, 0, sizeof agent->masks->sent);
-    return logged(state_epoch(agent, err), "epoch_not_stated", 0, err);
+    rc = look_for_recover(agent, err);
+    return rc == HANSE_OK ? logged(state_epoch(agent, err), "epoch_not_stated", 0, err) : rc;
 }
 
 static bool was_sent(const hanse_agent_masks *masks, uint64_t slot)
@@ -391,7 +402,7 @@ hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err)
     hanse_rc rc = HANSE_OK;
     uint64_t newest, first;
 
-    if (masks == NULL || !is_ours(agent, agent->site.run.offer.run))
+    if (masks == NULL || masks->recovers || !is_ours(agent, agent->site.run.offer.run))
         return HANSE_OK;
     rc = ready(agent, err);
     if (rc != HANSE_OK)
@@ -424,6 +435,8 @@ hanse_rc hanse_agent_on_peers(hanse_agent *agent, const hanse_msg_peers *message
 
     if (!is_ours(agent, message->run))
         return HANSE_OK;
+    if (message->slot > SLOT_MAX)
+        return HANSE_FAIL(err, HANSE_E_PROTOCOL, "PEERS of a run at slot %" PRIu64, message->slot);
     if (message->slot > 0 && message->slot - 1 > agent->masks->newest)
         agent->masks->newest = message->slot - 1;
     rc = take_recover(agent, newest_slot(agent), err);
@@ -471,7 +484,7 @@ hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message
     hanse_err why = {0};
     hanse_rc rc = hanse_secagg_spec_decode(&spec, message->spec, err);
 
-    if (rc != HANSE_OK || !is_ours(agent, spec.run))
+    if (rc != HANSE_OK || !is_ours(agent, spec.run) || masks->recovers)
         goto done;
     rc = spec_event(masks, message, spec.slot, &event, &list, &shares, err);
     if (rc == HANSE_OK && spec.slot >= masks->spec_slot) {
@@ -502,6 +515,8 @@ static hanse_rc check_masks(const hanse_agent *agent, hanse_err *err)
     hanse_secagg_spec spec;
     hanse_rc rc;
 
+    if (masks != NULL && masks->recovers)
+        return HANSE_SECAGG_FAIL(err, ROLLBACK, "this site recovers first: it takes part in a later round");
     if (masks == NULL || masks->spec_slot != run->spec.slot)
         return HANSE_FAIL(err, HANSE_E_PROTOCOL, "a masked round without its masks");
     if (masks->refused.rc != HANSE_OK) {
@@ -673,7 +688,7 @@ hanse_rc hanse_agent_on_cut(hanse_agent *agent, const hanse_msg_cut *message, ha
 
     if (rc != HANSE_OK)
         return rc;
-    if (!is_ours(agent, cut.run))
+    if (!is_ours(agent, cut.run) || agent->masks->recovers)
         goto done;
     event.slot = cut.slot;
     rc = hanse_signed_list_decode(&uploads, &count, message->uploads, agent->masks->roster.sites_count, err);
@@ -697,7 +712,7 @@ hanse_rc hanse_agent_on_ask_dead(hanse_agent *agent, const hanse_msg_ask_dead *m
 {
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_DEAD, .slot = message->slot};
 
-    return is_ours(agent, message->run) ? logged(step(agent, &event, err), "dead_refused", message->slot, err) : HANSE_OK;
+    return is_ours(agent, message->run) && !agent->masks->recovers ? logged(step(agent, &event, err), "dead_refused", message->slot, err) : HANSE_OK;
 }
 
 hanse_rc hanse_agent_on_abort(hanse_agent *agent, const hanse_msg_abort *message, hanse_err *err)

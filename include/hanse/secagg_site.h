@@ -11,7 +11,8 @@
  *                      anything but answered -DEAD-> dead;   a second cut -> conflict: answers nothing any more
  *
  * For ever: a (run, slot) has one round_id and one cut, a ticket gives one kind of share, and after DEAD none.
- * A refused event changes nothing (but a second cut, which is recorded) and leaves no actions besides. */
+ * A refused event changes nothing (but a second cut, and what shows that this site's state went back, which are recorded) and
+ * leaves no actions besides. */
 #ifndef HANSE_SECAGG_SITE_H
 #define HANSE_SECAGG_SITE_H
 
@@ -79,12 +80,15 @@ typedef enum hanse_secagg_action_kind {
     HANSE_SECAGG_DO_PUT,   /* store value under key, durably; empty value: delete. Both hold secrets */
     HANSE_SECAGG_DO_SEND,  /* value signed by sig, extra beside it; label says what */
     HANSE_SECAGG_DO_TRAIN, /* train and mask: hanse_secagg_masker_new() */
-    HANSE_SECAGG_DO_ALARM, /* two cuts of one slot, both signed by the coordinator: tell the operator */
+    HANSE_SECAGG_DO_ALARM, /* label says of what: tell the operator */
 } hanse_secagg_action_kind;
+
+#define HANSE_SECAGG_ALARM_TWO_CUTS "two_cuts"       /* of one slot, both signed by the coordinator; value, sig: the second */
+#define HANSE_SECAGG_ALARM_ROLLED_BACK "rolled_back" /* others hold later objects of this site: it does nothing more until RECOVER */
 
 typedef struct hanse_secagg_action {
     hanse_secagg_action_kind kind;
-    const char *label; /* SEND: HANSE_SECAGG_*_LABEL */
+    const char *label; /* SEND: HANSE_SECAGG_*_LABEL; ALARM: HANSE_SECAGG_ALARM_* */
     hanse_buf key, value, sig;
     hanse_buf extra;   /* ticket: the sealed shares; answer: value is empty and this is what goes out, sealed */
     bool again;        /* TRAIN: the stored update may be sent again, its earlier slot is dead (AbortCert) */
@@ -111,7 +115,7 @@ uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site);
 /* The first slot it may leave a ticket for, and answer, after it recovered; 0: it never had to. */
 uint64_t hanse_secagg_site_floor(const hanse_secagg_site *site);
 
-/* With an error there is nothing to do, but for E_CUT_CONFLICT's PUT and ALARM.
+/* With an error there is nothing to do, but for the PUT and ALARM of E_CUT_CONFLICT and E_ROLLBACK.
  * Errors: the reasons of secagg.h; USAGE, NOMEM (then the object is unchanged as far as it is durable: load again). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_step(hanse_secagg_site *site, const hanse_secagg_event *event,
                                                  hanse_secagg_actions *actions, hanse_err *err);

@@ -482,6 +482,54 @@ static void test_rollback(void **state)
     world_free(&w);
 }
 
+/* Once it is known that a site's state went back, it promises nothing more, whoever asks and however often it starts. */
+static void test_rollback_is_remembered(void **state)
+{
+    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 4}, epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2};
+    hanse_secagg_event mine = {.kind = HANSE_SECAGG_EV_PEER};
+    hanse_buf bytes = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
+    world_record *old;
+    size_t count;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 18);
+    upload_all(&w, 1, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    old = world_snapshot(&w, 0, &count);
+    GOOD(world_cut_of(&w, 0, w.round, false)); /* shares of slot 1 are given, and forgotten */
+    epoch.from_ms = w.now_ms;
+    epoch.until_ms = w.now_ms + 86400000;
+    GOOD(world_step(&w, 0, &epoch));
+    GOOD(hanse_buf_append(&bytes, w.sites[0].value.data, w.sites[0].value.len, &w.err));
+    GOOD(hanse_buf_append(&sig, w.sites[0].sig.data, w.sites[0].sig.len, &w.err));
+    mine.object = (hanse_signed){hanse_buf_bytes(&bytes), hanse_buf_bytes(&sig)};
+    world_restore(&w, 0, old, count);
+    GOOD(world_spec(&w, 0, false)); /* control: it does not know */
+    w.sites[0].alarms = 0;
+    REFUSED(world_step(&w, 0, &mine), ROLLBACK);
+    assert_int_equal(w.sites[0].alarms, 1);
+    for (int restart = 0; restart < 2; restart++) {
+        REFUSED(world_dead(&w, 0, 1), ROLLBACK);
+        REFUSED(world_cut_of(&w, 0, w.round, false), ROLLBACK);
+        REFUSED(world_ticket(&w, 0, 2), ROLLBACK);
+        REFUSED(world_spec(&w, 0, false), ROLLBACK);
+        world_restart(&w, 0);
+    }
+    GOOD(world_step(&w, 0, &recover));
+    world_restart(&w, 0);
+    epoch.epoch = 3;
+    GOOD(world_step(&w, 0, &epoch));
+    /* the coordinator may have named too low a slot: only a round with a ticket of since then is declared dead */
+    REFUSED(world_dead(&w, 0, 5), ROLLBACK);
+    w.model_root[0] ^= 1;
+    upload_all(&w, 5, 0);
+    GOOD(world_dead(&w, 0, 5));
+    hanse_buf_clear(&bytes);
+    hanse_buf_clear(&sig);
+    world_free(&w);
+}
+
 /* The newest epoch is stated again with the same bytes, also after a restart; peers are remembered by id, not by place. */
 static void test_epoch_again(void **state)
 {
@@ -682,7 +730,7 @@ int main(void)
         cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_keys_of_no_use), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
-        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
+        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_rollback_is_remembered), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
         cmocka_unit_test(test_tickets_end), cmocka_unit_test(test_ended_ticket_is_not_left),
         cmocka_unit_test(test_same_bytes_only)};
 
