@@ -113,7 +113,10 @@ typedef struct weights {
     uint16_t *x, *lambda;  /* [t] */
     uint8_t (*shares)[32]; /* [t] in their order */
     uint32_t *from, *from_now; /* [t] a set to try; [n] holders with a share of the ticket at hand */
+    uint32_t tries;            /* other sets that may still be tried */
 } weights;
+
+#define SEARCH_STEPS (1u << 28) /* of Lagrange weights: about a second */
 
 static bool matches(const hanse_secagg_round *round, uint32_t ticket, const uint8_t secret[32])
 {
@@ -172,32 +175,43 @@ static hanse_rc blame_others(const hanse_secagg_round *round, weights *w, uint32
     return rc;
 }
 
-/* Sets of t from the `count` holders that were asked: first those in a row, then with holders left out one by one, each
- * replaced by every spare one. One wrong share among t + 1 is found so, and several where a row without them exists. */
+/* Is the secret that of these t holders? Each other set costs t * t steps: nobody's wrong shares keep the coordinator busy for long. */
+static hanse_rc try_set(hanse_secagg_round *round, weights *w, uint32_t ticket, const uint32_t *set, bool *found, hanse_err *err)
+{
+    uint8_t *secret = round->members[ticket].secret;
+    hanse_rc rc = combine(round, w, ticket, set, secret, err);
+
+    w->tries--;
+    *found = rc == HANSE_OK && matches(round, ticket, secret);
+    return rc;
+}
+
+/* Sets of t from the `count` holders that were asked: first those in a row, each leaving out others, then all rows, then holders left
+ * out one by one, each replaced by every spare one. One wrong share is found by the first, and several where a set without them
+ * is reached. */
 static hanse_rc search(hanse_secagg_round *round, weights *w, uint32_t ticket, uint32_t count, uint32_t *blamed, hanse_err *err)
 {
     uint32_t *set = hanse_calloc(w->t, sizeof *set);
-    uint8_t *secret = round->members[ticket].secret;
+    const uint32_t spares = count - w->t, strides[] = {spares, 1};
     bool found = false;
     hanse_rc rc = HANSE_OK;
 
     if (set == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %u holders", w->t);
-    for (uint32_t start = 0; rc == HANSE_OK && !found && start < count; start++) { /* rows, around the end */
-        for (uint32_t i = 0; i < w->t; i++)
-            set[i] = w->from_now[(start + i) % count];
-        rc = combine(round, w, ticket, set, secret, err);
-        found = rc == HANSE_OK && matches(round, ticket, secret);
-    }
-    for (uint32_t out = 0; rc == HANSE_OK && !found && count > w->t && out < w->t; out++)
-        for (uint32_t spare = w->t; rc == HANSE_OK && !found && spare < count; spare++) {
+    for (size_t pass = 0; spares > 0 && pass < 2; pass++)
+        for (uint32_t start = strides[pass]; rc == HANSE_OK && !found && w->tries > 0 && start < count; start += strides[pass]) { /* around the end */
+            for (uint32_t i = 0; i < w->t; i++)
+                set[i] = w->from_now[(start + i) % count];
+            rc = try_set(round, w, ticket, set, &found, err);
+        }
+    for (uint32_t out = 0; rc == HANSE_OK && !found && spares > 0 && out < w->t; out++)
+        for (uint32_t spare = w->t; rc == HANSE_OK && !found && w->tries > 0 && spare < count; spare++) {
             memcpy(set, w->from_now, w->t * sizeof *set);
             set[out] = w->from_now[spare];
-            rc = combine(round, w, ticket, set, secret, err);
-            found = rc == HANSE_OK && matches(round, ticket, secret);
+            rc = try_set(round, w, ticket, set, &found, err);
         }
     if (rc == HANSE_OK && !found) {
-        hanse_wipe(secret, 32);
+        hanse_wipe(round->members[ticket].secret, 32);
         rc = HANSE_SECAGG_FAIL(err, RECON, "no %u of %u shares of the ticket of member %u give its secret: ask more holders", w->t,
                                count, ticket);
     }
@@ -234,9 +248,10 @@ static hanse_rc open_secret(hanse_secagg_round *round, weights *w, uint32_t tick
     uint32_t count = 0;
     hanse_rc rc;
 
-    for (uint32_t h = 0; h < round->n; h++)
-        if (has_share(round, h, ticket))
-            w->from_now[count++] = h;
+    for (int wrong = 0; wrong < 2; wrong++) /* who has given a wrong share of another ticket comes last */
+        for (uint32_t h = 0; h < round->n; h++)
+            if (has_share(round, h, ticket) && (blamed[h] > 0) == wrong)
+                w->from_now[count++] = h;
     rc = combine(round, w, ticket, w->from_now, secret, err);
     if (rc == HANSE_OK && !matches(round, ticket, secret))
         rc = search(round, w, ticket, count, blamed, err);
@@ -252,6 +267,7 @@ hanse_rc hanse_secagg_round_reconstruct(hanse_secagg_round *round, uint32_t *bla
     if (round->cut.n == 0)
         return HANSE_FAIL(err, HANSE_E_USAGE, "no cut was signed");
     memset(blamed, 0, round->n * sizeof *blamed);
+    w.tries = 2 * round->n + SEARCH_STEPS / (w.t * w.t);
     rc = check_shares(round, w.t, err);
     if (rc != HANSE_OK)
         return rc;

@@ -209,7 +209,7 @@ static hanse_rc leave_ticket(hanse_secagg_site *site, const hanse_secagg_event *
         return HANSE_SECAGG_FAIL(err, REPLAY, "no ticket for slot %llu: taken up to %llu, the run's newest is %llu",
                                  (unsigned long long)event->slot, (unsigned long long)site->highest_taken,
                                  (unsigned long long)event->newest_slot);
-    if (fact != NULL && (fact->flags != 0 || fact->state > STATE_UNUSED))
+    if (fact != NULL && (fact->flags != 0 || fact->state > STATE_UNUSED || (fact->state == STATE_UNUSED && fact->ticket.len == 0)))
         return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "slot %llu has begun or is dead", (unsigned long long)event->slot);
     rc = facts_slot(&fact, site, event->slot, err);
     if (rc == HANSE_OK && fact->state == STATE_NONE) {
@@ -485,6 +485,8 @@ static hanse_rc take_result(hanse_secagg_site *site, const hanse_secagg_event *e
     slot_fact *fact = facts_find(site, event->slot);
     hanse_rc rc = destroy_tickets(site, event->slot, actions, err);
 
+    if (rc == HANSE_OK && fact == NULL && event->slot >= site->over_slot) /* that it is over is remembered of a slot without this site, too */
+        rc = facts_slot(&fact, site, event->slot, err);
     if (rc == HANSE_OK && fact != NULL) {
         fact->flags |= FLAG_RESULT;
         rc = facts_put_slot(site, fact, actions, err);

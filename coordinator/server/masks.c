@@ -701,7 +701,7 @@ void hanse_masks_send(hanse_live_run *run, size_t member)
     if (run->masks->round == NULL)
         return;
     send_masks(run, session, member);
-    if (run->round.phase == HANSE_PHASE_CUT)
+    if (run->round.phase == HANSE_PHASE_CUT && run->masks->cut_kept)
         hanse_masks_send_cut(run, member);
 }
 

@@ -604,7 +604,10 @@ static void test_tickets_end(void **state)
         GOOD(world_step(&w, i, events[i]));
         assert_int_not_equal(world_spec(&w, i, true), HANSE_OK);
         world_restart(&w, i);
-        REFUSED(world_spec(&w, i, true), TICKET_REUSED);
+        if (events[i] == &result) /* it had no part in slot 2: that slot 1 is over is known all the same */
+            REFUSED(world_spec(&w, i, true), REPLAY);
+        else
+            REFUSED(world_spec(&w, i, true), TICKET_REUSED);
     }
     world_free(&w);
 }
