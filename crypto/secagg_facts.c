@@ -244,14 +244,10 @@ static hanse_secagg_action *put(const hanse_secagg_site *site, char kind, uint64
     return hanse_writer_done(&writer, err) == HANSE_OK ? action : NULL;
 }
 
-hanse_rc facts_put_slot(const hanse_secagg_site *site, const slot_fact *fact, hanse_secagg_actions *actions, hanse_err *err)
+static hanse_rc encode_slot(hanse_buf *out, const slot_fact *fact, size_t n, hanse_err *err)
 {
-    hanse_secagg_action *action = put(site, 'S', fact->slot, actions, err);
-    hanse_writer writer;
+    hanse_writer writer = hanse_writer_to(out);
 
-    if (action == NULL)
-        return HANSE_E_NOMEM;
-    writer = hanse_writer_to(&action->value);
     hanse_write_u8(&writer, VERSION);
     hanse_write_u8(&writer, fact->state);
     hanse_write_u32(&writer, fact->flags);
@@ -262,11 +258,18 @@ hanse_rc facts_put_slot(const hanse_secagg_site *site, const slot_fact *fact, ha
     hanse_write_raw(&writer, fact->upload_root, 32);
     hanse_write_raw(&writer, fact->seed, 32);
     hanse_write_raw(&writer, fact->ticket_hash, 32);
-    hanse_write_bytes(&writer, (hanse_bytes){fact->kinds, site->n});
+    hanse_write_bytes(&writer, (hanse_bytes){fact->kinds, n});
     hanse_write_bytes(&writer, hanse_buf_bytes(&fact->ticket));
     hanse_write_bytes(&writer, hanse_buf_bytes(&fact->sig));
     hanse_write_bytes(&writer, hanse_buf_bytes(&fact->cts));
     return hanse_writer_done(&writer, err);
+}
+
+hanse_rc facts_put_slot(const hanse_secagg_site *site, const slot_fact *fact, hanse_secagg_actions *actions, hanse_err *err)
+{
+    hanse_secagg_action *action = put(site, 'S', fact->slot, actions, err);
+
+    return action != NULL ? encode_slot(&action->value, fact, site->n, err) : HANSE_E_NOMEM;
 }
 
 hanse_rc facts_put_epoch(const hanse_secagg_site *site, const own_epoch *epoch, hanse_secagg_actions *actions, hanse_err *err)
@@ -337,49 +340,63 @@ static hanse_rc bad_record(hanse_err *err)
     return HANSE_FAIL(err, HANSE_E_CORRUPT, "a stored record of secure aggregation does not read back: restore the directory, then recover");
 }
 
+/* A slot's record as it lies in `reader`: its bytes are borrowed. */
+typedef struct slot_record {
+    slot_fact fact; /* its pointers and buffers empty */
+    hanse_bytes kinds, ticket, sig, cts;
+} slot_record;
+
+static hanse_rc read_slot(slot_record *out, uint64_t slot, hanse_reader *reader, hanse_err *err)
+{
+    *out = (slot_record){.fact = {.slot = slot}};
+    out->fact.state = hanse_read_u8(reader);
+    out->fact.flags = hanse_read_u32(reader);
+    hanse_read_raw(reader, out->fact.round_id, 32);
+    hanse_read_raw(reader, out->fact.cut_hash, 32);
+    out->fact.attempt_kind = hanse_read_u8(reader);
+    hanse_read_raw(reader, out->fact.attempt_root, 32);
+    hanse_read_raw(reader, out->fact.upload_root, 32);
+    hanse_read_raw(reader, out->fact.seed, 32);
+    hanse_read_raw(reader, out->fact.ticket_hash, 32);
+    out->kinds = hanse_read_bytes(reader, RECORD_MAX);
+    out->ticket = hanse_read_bytes(reader, RECORD_MAX);
+    out->sig = hanse_read_bytes(reader, RECORD_MAX);
+    out->cts = hanse_read_bytes(reader, RECORD_MAX);
+    if (hanse_reader_done(reader, "slot", NULL) != HANSE_OK || out->fact.state > STATE_DEAD)
+        return bad_record(err);
+    return HANSE_OK;
+}
+
 static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, hanse_reader *reader, hanse_err *err)
 {
-    slot_fact read = {.slot = slot}, *fact;
-    hanse_bytes kinds, ticket, sig, cts;
-    hanse_rc rc;
+    slot_record record;
+    slot_fact *fact;
+    hanse_rc rc = read_slot(&record, slot, reader, err);
 
-    read.state = hanse_read_u8(reader);
-    read.flags = hanse_read_u32(reader);
-    hanse_read_raw(reader, read.round_id, 32);
-    hanse_read_raw(reader, read.cut_hash, 32);
-    read.attempt_kind = hanse_read_u8(reader);
-    hanse_read_raw(reader, read.attempt_root, 32);
-    hanse_read_raw(reader, read.upload_root, 32);
-    hanse_read_raw(reader, read.seed, 32);
-    hanse_read_raw(reader, read.ticket_hash, 32);
-    kinds = hanse_read_bytes(reader, RECORD_MAX);
-    ticket = hanse_read_bytes(reader, RECORD_MAX);
-    sig = hanse_read_bytes(reader, RECORD_MAX);
-    cts = hanse_read_bytes(reader, RECORD_MAX);
-    if (hanse_reader_done(reader, "slot", NULL) != HANSE_OK || read.state > STATE_DEAD)
-        return bad_record(err);
-    if (own_run && (read.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
+    if (rc != HANSE_OK)
+        return rc;
+    if (own_run && (record.fact.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
         site->highest_taken = slot;
     if (!own_run || slot < site->over_slot) {
-        if (own_run && (read.flags & FLAG_BURNT) != 0)
-            facts_count_burnt(&site->burnt_over, read.attempt_kind);
-        return add_attempt(site, &read, own_run, err);
+        if (own_run && (record.fact.flags & FLAG_BURNT) != 0)
+            facts_count_burnt(&site->burnt_over, record.fact.attempt_kind);
+        return add_attempt(site, &record.fact, own_run, err);
     }
-    if (kinds.len != site->n || facts_find(site, slot) != NULL)
+    if (record.kinds.len != site->n || facts_find(site, slot) != NULL)
         return bad_record(err);
     rc = facts_slot(&fact, site, slot, err);
     if (rc != HANSE_OK)
         return rc;
-    read.kinds = fact->kinds;
-    *fact = read;
-    hanse_wipe(read.seed, sizeof read.seed);
-    memcpy(fact->kinds, kinds.data, kinds.len);
-    rc = hanse_buf_append(&fact->ticket, ticket.data, ticket.len, err);
+    record.fact.kinds = fact->kinds;
+    *fact = record.fact;
+    hanse_wipe(record.fact.seed, sizeof record.fact.seed);
+    memcpy(fact->kinds, record.kinds.data, record.kinds.len);
+    rc = hanse_buf_append(&fact->ticket, record.ticket.data, record.ticket.len, err);
     if (rc == HANSE_OK)
-        rc = hanse_buf_append(&fact->sig, sig.data, sig.len, err);
+        rc = hanse_buf_append(&fact->sig, record.sig.data, record.sig.len, err);
     if (rc == HANSE_OK)
-        rc = hanse_buf_append(&fact->cts, cts.data, cts.len, err);
-    if (rc == HANSE_OK && (read.flags & FLAG_RESULT) != 0)
+        rc = hanse_buf_append(&fact->cts, record.cts.data, record.cts.len, err);
+    if (rc == HANSE_OK && (record.fact.flags & FLAG_RESULT) != 0)
         facts_over(site, slot);
     return rc;
 }
@@ -438,6 +455,52 @@ hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_
     if (reader.left.len > 0) /* records of before have it not */
         site->rolled_back = hanse_read_u8(&reader) != 0;
     return hanse_reader_done(&reader, "floor", NULL) == HANSE_OK ? HANSE_OK : bad_record(err);
+}
+
+/* --- the end of a record --- */
+
+static hanse_rc end_slot(hanse_buf *out, bool *changed, hanse_reader *reader, hanse_err *err)
+{
+    static const uint8_t none[32] = {0};
+    slot_record record;
+    hanse_rc rc = read_slot(&record, 0, reader, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    *changed = memcmp(record.fact.seed, none, 32) != 0 || record.ticket.len > 0; /* which it is may be seen in the record */
+    facts_destroy_ticket(&record.fact);
+    record.fact.kinds = (uint8_t *)record.kinds.data; /* only read */
+    return *changed ? encode_slot(out, &record.fact, record.kinds.len, err) : HANSE_OK;
+}
+
+static hanse_rc end_epoch(bool *changed, hanse_reader *reader, uint64_t now_ms, hanse_err *err)
+{
+    uint8_t before[32 + 32 + 8]; /* secret, pub, not_before */
+    uint64_t until_ms;
+
+    hanse_read_raw(reader, before, sizeof before);
+    hanse_wipe(before, sizeof before);
+    until_ms = hanse_read_u64(reader);
+    if (hanse_reader_done(reader, "epoch", NULL) != HANSE_OK)
+        return bad_record(err);
+    *changed = until_ms + HANSE_SECAGG_LIFE_MAX_MS < now_ms;
+    return HANSE_OK;
+}
+
+hanse_rc hanse_secagg_record_end(hanse_buf *out, bool *changed, hanse_bytes key, hanse_bytes value, const uint8_t over_run[16], uint64_t now_ms,
+                                 hanse_err *err)
+{
+    hanse_reader keys = hanse_reader_of(key), reader = hanse_reader_of(value);
+    uint8_t kind = hanse_read_u8(&keys), run[16];
+
+    *changed = false;
+    hanse_read_raw(&keys, run, 16);
+    (void)hanse_read_u64(&keys);
+    if (hanse_reader_done(&keys, "key", NULL) != HANSE_OK || hanse_read_u8(&reader) != VERSION)
+        return bad_record(err);
+    if (kind == 'S' && over_run != NULL && memcmp(run, over_run, 16) == 0) /* public */
+        return end_slot(out, changed, &reader, err);
+    return kind == 'E' ? end_epoch(changed, &reader, now_ms, err) : HANSE_OK;
 }
 
 /* --- life --- */

@@ -32,6 +32,7 @@ typedef struct hanse_agent {
     hanse_site_offer offer; /* of the run under way; its certificates are not to be used: the message is gone */
     hanse_buf plan_text, roster_bytes, statistics;
     struct hanse_agent_masks *masks; /* of a masked run; NULL: none */
+    uint64_t masks_tick_ms;
 
     hanse_node_worker *worker;
     bool work_wanted;       /* begin when the stale job is gone */

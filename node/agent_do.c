@@ -427,6 +427,13 @@ static hanse_rc do_drop(hanse_agent *agent, hanse_err *err)
     return hanse_site_store_run_save(agent->store, &agent->site.run, err);
 }
 
+static hanse_rc do_save_receipt(hanse_agent *agent, const hanse_site_event *event, hanse_err *err)
+{
+    hanse_rc rc = hanse_agent_masks_received(agent, err);
+
+    return rc == HANSE_OK ? hanse_site_store_receipt_save(agent->store, &agent->site.run, event->object, err) : rc;
+}
+
 static hanse_rc do_save_result(hanse_agent *agent, const hanse_site_event *event, hanse_err *err)
 {
     const hanse_result *result = event->result;
@@ -446,6 +453,9 @@ hanse_rc hanse_agent_run_over(hanse_agent *agent, hanse_err *err)
     hanse_rc rc;
 
     agent->final.active = false;
+    rc = hanse_agent_masks_forget(agent, agent->site.run.offer.run, err);
+    if (rc != HANSE_OK)
+        return rc;
     (void)keep_models(agent);
     hanse_agent_models_sync(agent);
     sweep(agent, true);
@@ -516,7 +526,7 @@ hanse_rc hanse_agent_do(hanse_agent *agent, const hanse_site_action *action, con
     case HANSE_SITE_DO_WORK:         return do_work(agent, err);
     case HANSE_SITE_DO_UPLOAD:       return do_upload(agent, err);
     case HANSE_SITE_DO_SEND:         return do_send(agent, action, err);
-    case HANSE_SITE_DO_SAVE_RECEIPT: return hanse_site_store_receipt_save(agent->store, &agent->site.run, event->object, err);
+    case HANSE_SITE_DO_SAVE_RECEIPT: return do_save_receipt(agent, event, err);
     case HANSE_SITE_DO_SAVE_RESULT:  return do_save_result(agent, event, err);
     case HANSE_SITE_DO_DECLINE:      return do_decline(agent, action, event, err);
     case HANSE_SITE_DO_DROP:         return do_drop(agent, err);

@@ -163,10 +163,9 @@ static hanse_rc on_receipt(hanse_agent *agent, const hanse_msg_signed *message, 
         return rc;
     received = agent->site.state == HANSE_SITE_UPLOADING;
     rc = hanse_agent_feed(agent, &event, err);
-    received = received && agent->site.state == HANSE_SITE_WAITING;
-    if (received)
+    if (received && agent->site.state == HANSE_SITE_WAITING)
         agent->troubles = 0;
-    return rc == HANSE_OK && received ? hanse_agent_masks_received(agent, err) : rc;
+    return rc;
 }
 
 /* Rows of our contribution to the slot: they count in the run's total from its result on. */

@@ -11,6 +11,7 @@
 
 #define TICKETS 2u        /* left ahead of the newest slot */
 #define TICK_MS 60000u
+#define IDLE_TICK_MS 3600000u
 #define SLOT_MAX ((uint64_t)1 << 40) /* a run of a million years */
 
 struct hanse_agent_masks {
@@ -33,7 +34,6 @@ struct hanse_agent_masks {
 
     uint64_t newest;        /* slot that the coordinator or a result named */
     uint64_t sent[TICKETS]; /* slots whose tickets went out on this connection */
-    uint64_t tick_ms;
 };
 
 bool hanse_agent_is_masked(const hanse_agent *agent)
@@ -192,6 +192,8 @@ static hanse_rc act(hanse_agent *agent, const hanse_secagg_event *event, hanse_s
 
     switch (action->kind) {
     case HANSE_SECAGG_DO_PUT:
+        if (event->kind == HANSE_SECAGG_EV_RETRY)
+            return hanse_site_store_retry_put(agent->store, masks->config.run, hanse_buf_bytes(&action->key), hanse_buf_bytes(&action->value), err);
         return hanse_site_store_fact_put(agent->store, hanse_buf_bytes(&action->key), hanse_buf_bytes(&action->value), err);
     case HANSE_SECAGG_DO_SEND:
         return send(agent, event, action, err);
@@ -547,13 +549,10 @@ static hanse_rc as_policy(hanse_rc rc, hanse_err *err)
 static hanse_rc take_retry(hanse_agent *agent, hanse_err *err)
 {
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_RETRY};
-    const uint8_t *run = agent->masks->config.run;
     bool asked = false;
-    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RETRY, run, &asked, err);
+    hanse_rc rc = hanse_site_store_asked(agent->store, HANSE_SITE_ASK_RETRY, agent->masks->config.run, &asked, err);
 
-    if (rc == HANSE_OK && asked)
-        rc = step(agent, &event, err);
-    return rc == HANSE_OK && asked ? hanse_site_store_ask_done(agent->store, HANSE_SITE_ASK_RETRY, run, err) : rc;
+    return rc == HANSE_OK && asked ? step(agent, &event, err) : rc;
 }
 
 hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, hanse_err *err)
@@ -738,9 +737,11 @@ hanse_rc hanse_agent_masks_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *
     const hanse_trust trust = {agent->keys.ca, agent->keys.crl, false};
     hanse_rc rc;
 
-    if (masks == NULL || now_ms < masks->tick_ms)
+    if (now_ms < agent->masks_tick_ms)
         return HANSE_OK;
-    masks->tick_ms = now_ms + TICK_MS;
+    agent->masks_tick_ms = now_ms + (masks != NULL ? TICK_MS : IDLE_TICK_MS);
+    if (masks == NULL)
+        return hanse_agent_masks_forget(agent, NULL, err);
     if (hanse_secagg_roster_refresh(masks->members, &trust, (int64_t)(now_ms / 1000), err) != HANSE_OK)
         hanse_log(HANSE_LOG_WARN, "roster_not_trusted reason=%s", err->text);
     rc = step(agent, &event, err);

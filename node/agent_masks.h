@@ -24,7 +24,7 @@ HANSE_MUST_CHECK hanse_rc hanse_agent_on_abort(hanse_agent *agent, const hanse_m
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, hanse_err *err);
 /* The job is done: its signed header, and the spec for its shape. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_upload(hanse_agent *agent, const hanse_node_job *job, hanse_site_work *work, hanse_err *err);
-/* The receipt for the slot is durable. */
+/* A receipt for the slot: before anything else remembers it, so that no cut may leave this site out. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_received(hanse_agent *agent, hanse_err *err);
 /* Is the result's masking of the accepted plan, and later than the last? Errors: AUTH. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_check(const hanse_agent *agent, const hanse_result *result, hanse_err *err);
@@ -32,6 +32,8 @@ HANSE_MUST_CHECK hanse_rc hanse_agent_masks_check(const hanse_agent *agent, cons
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_result(hanse_agent *agent, const hanse_result *result, hanse_err *err);
 /* The run is over: the secrets of all its tickets are destroyed, in the database's log, too. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_over(hanse_agent *agent, hanse_err *err);
+/* The same of a run that this process did not work for; NULL: no run is over. And of epochs that nobody's tickets can be sealed to any more. */
+HANSE_MUST_CHECK hanse_rc hanse_agent_masks_forget(hanse_agent *agent, const uint8_t over_run[16], hanse_err *err);
 /* Leave tickets for the two slots above the newest known one. */
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_leave(hanse_agent *agent, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_agent_masks_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *err);

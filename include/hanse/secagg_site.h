@@ -21,6 +21,7 @@
 #define HANSE_SECAGG_SLOTS_AHEAD 4 /* tickets are left for at most that many slots above the run's newest */
 #define HANSE_SECAGG_BURNT_MAX 2   /* slots of training without usable result before the operator is asked; of other kinds none */
 
+#define HANSE_SECAGG_LIFE_MAX_MS ((uint64_t)180 * 86400000) /* the longest ticket life of a plan */
 #define HANSE_SECAGG_SKEW_MS ((uint64_t)5 * 60 * 1000) /* a deadline is on the coordinator's clock: such a difference is no lateness */
 
 typedef struct hanse_secagg_site hanse_secagg_site; /* opaque */
@@ -109,6 +110,12 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_site_new(hanse_secagg_site **out, const h
                                                 hanse_err *err);
 /* One stored record, in any order; of other runs too, for the limit of one attempt a base model. Errors: CORRUPT, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_load(hanse_secagg_site *site, hanse_bytes key, hanse_bytes value, hanse_err *err);
+/* A stored record without a site that was loaded from it: with run `over_run` over (NULL: none), and at `now_ms`, secrets in it that are of no
+ * use any more go.
+ *   changed  false: the record stays as it is. Else `out` holds it without them, or nothing: delete it
+ * Errors: CORRUPT, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_secagg_record_end(hanse_buf *out, bool *changed, hanse_bytes key, hanse_bytes value, const uint8_t over_run[16],
+                                                  uint64_t now_ms, hanse_err *err);
 void hanse_secagg_site_free(hanse_secagg_site *site); /* NULL allowed; wipes */
 /* not_after of the newest own epoch whose secret is here [wall ms]; 0: none. */
 uint64_t hanse_secagg_site_epoch_until(const hanse_secagg_site *site);

@@ -98,6 +98,9 @@ HANSE_MUST_CHECK hanse_rc hanse_site_store_ask(hanse_site_store *store, hanse_si
 HANSE_MUST_CHECK hanse_rc hanse_site_store_asked(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], bool *found, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err);
 
+/* The retry that was asked for is granted: the record that says so, and the asking done with, in one transaction. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_retry_put(hanse_site_store *store, const uint8_t run_id[16], hanse_bytes key, hanse_bytes value, hanse_err *err);
+
 /* ---- results and evaluations ---- */
 /* Append the signed bytes and save `run` and the result's masking, in one transaction. The same result again is harmless. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_result_save(hanse_site_store *store, const hanse_site_run *run,

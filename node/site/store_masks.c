@@ -80,3 +80,15 @@ hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what,
 
     return run(&q, err);
 }
+
+hanse_rc hanse_site_store_retry_put(hanse_site_store *store, const uint8_t run_id[16], hanse_bytes key, hanse_bytes value, hanse_err *err)
+{
+    hanse_rc rc = begin(store, err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    rc = hanse_site_store_fact_put(store, key, value, err);
+    if (rc == HANSE_OK)
+        rc = hanse_site_store_ask_done(store, HANSE_SITE_ASK_RETRY, run_id, err);
+    return end(store, rc, err);
+}

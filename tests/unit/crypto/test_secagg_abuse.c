@@ -612,6 +612,54 @@ static void test_tickets_end(void **state)
     world_free(&w);
 }
 
+/* The same of records alone: nobody loads a machine for a run that ended while this site was away. */
+static void test_records_end(void **state)
+{
+    const uint64_t old_ms = WORLD_NOW + 7 * (uint64_t)86400000 + HANSE_SECAGG_LIFE_MAX_MS + 1;
+    hanse_buf out = HANSE_BUF_EMPTY;
+    unsigned tickets = 0, epochs = 0;
+    uint8_t other[16];
+    bool changed;
+    world w;
+
+    (void)state;
+    world_new(&w, 3, HANSE_SECAGG_ONLINE, 34);
+    upload_all(&w, 1, 0);
+    GOOD(world_ticket(&w, 0, 2));
+    memcpy(other, w.run, 16);
+    other[0] ^= 1;
+    for (size_t k = 0; k < w.sites[0].store_count; k++) {
+        world_record *record = &w.sites[0].store[k];
+        const hanse_bytes key = hanse_buf_bytes(&record->key);
+
+        GOOD(hanse_secagg_record_end(&out, &changed, key, hanse_buf_bytes(&record->value), other, w.now_ms, &w.err));
+        assert_false(changed);
+        GOOD(hanse_secagg_record_end(&out, &changed, key, hanse_buf_bytes(&record->value), NULL, old_ms - 1, &w.err));
+        assert_false(changed);
+        GOOD(hanse_secagg_record_end(&out, &changed, key, hanse_buf_bytes(&record->value), w.run, old_ms, &w.err));
+        if (!changed)
+            continue;
+        if (out.len == 0) {
+            assert_int_equal(key.data[0], 'E');
+            epochs++;
+            continue; /* the site below may keep it: it is not in question there */
+        }
+        tickets++;
+        hanse_buf_clear(&record->value);
+        record->value = out;
+        out = HANSE_BUF_EMPTY;
+        GOOD(hanse_secagg_record_end(&out, &changed, key, hanse_buf_bytes(&record->value), w.run, w.now_ms, &w.err));
+        assert_false(changed);
+    }
+    assert_int_equal(tickets, 2);
+    assert_int_equal(epochs, 1);
+    world_restart(&w, 0);
+    REFUSED(world_spec(&w, 0, true), TICKET_REUSED);
+    REFUSED(world_ticket(&w, 0, 2), TICKET_REUSED);
+    assert_int_equal(hanse_secagg_record_end(&out, &changed, hanse_bytes_str("S"), hanse_bytes_str("?"), w.run, w.now_ms, &w.err), HANSE_E_CORRUPT);
+    world_free(&w);
+}
+
 /* Killed between the end of its tickets and that of the run, a site still believes that the run goes on. */
 static void test_ended_ticket_is_not_left(void **state)
 {
@@ -734,7 +782,7 @@ int main(void)
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_keys_of_no_use), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_rollback_is_remembered), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
-        cmocka_unit_test(test_tickets_end), cmocka_unit_test(test_ended_ticket_is_not_left),
+        cmocka_unit_test(test_tickets_end), cmocka_unit_test(test_records_end), cmocka_unit_test(test_ended_ticket_is_not_left),
         cmocka_unit_test(test_same_bytes_only)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
