@@ -35,7 +35,7 @@ static hanse_rc load_config(const hanse_cli *cli, hanse_coordinator_config *conf
 {
     hanse_rc rc = hanse_coordinator_config_load(config, cli->dir, err);
 
-    if (rc == HANSE_OK && cli->level == HANSE_LOG_INFO)
+    if (rc == HANSE_OK && !cli->level_given)
         hanse_log_level_set((hanse_level)config->level);
     return rc;
 }

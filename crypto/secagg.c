@@ -205,7 +205,7 @@ hanse_rc hanse_secagg_params_check_members(const hanse_secagg_params *params, co
         return HANSE_SECAGG_FAIL(err, COHORT, "the %u sites belong to %u organisations, a sum must have m = %u", params->n, distinct,
                                  params->m);
     if (rc == HANSE_OK && largest > max_u32(1, params->c))
-        return HANSE_SECAGG_FAIL(err, COHORT, "one organisation has %u sites, but only c = %u are taken to collude: raise aggregation.collusion",
+        return HANSE_SECAGG_FAIL(err, COHORT, "one organisation has %u sites, but only c = %u are taken to collude: raise aggregation.collusion (from five sites on)",
                                  largest, params->c);
     return rc;
 }

@@ -64,7 +64,7 @@ typedef struct hanse_agent {
     bool reconnect;        /* ask for everything afresh */
     bool welcomed;
     bool renewing;          /* asked for certificates on this connection */
-    uint64_t renew_look_ms, metrics_ms; /* look at them, and write metrics, again then [wall ms] */
+    uint64_t renew_look_ms, expiry_warned_ms, metrics_ms; /* ask for new ones, warn of what ends, and write metrics, again then [wall ms] */
     int64_t skew_ms;       /* coordinator's clock minus ours, at WELCOME */
     uint64_t began_us, rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
     int wait_max_ms;       /* of one wait in the loop */

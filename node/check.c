@@ -25,8 +25,8 @@ hanse_rc hanse_command_node_run(hanse_cli *cli, hanse_err *err)
         rc = hanse_node_config_load(&config, cli->dir, err);
     if (rc != HANSE_OK)
         return rc;
-    if (cli->level == HANSE_LOG_INFO)
-        hanse_log_level_set((hanse_level)config.level); /* the command line, when it says more, wins */
+    if (!cli->level_given)
+        hanse_log_level_set((hanse_level)config.level);
     rc = hanse_lock_try(&lock, cli->dir, err);
     if (rc == HANSE_E_LOCKED && options.once) {
         hanse_cli_print(cli, "another hanse-node works in %s: nothing to do\n", cli->dir);

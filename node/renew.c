@@ -42,7 +42,7 @@ static bool look(const hanse_agent *agent, uint64_t now_ms, bool warn, hanse_gau
     bool due = false;
 
     for (size_t i = 0; i < CERTS; i++) {
-        int64_t from, until, margin = 0; /* the CA's is not renewed */
+        int64_t from, until, margin = 0; /* the site asks for its own only; the coordinator's comes with them when it is newer */
 
         hanse_cert_validity(certs[i].cert, &from, &until);
         gauges[i] = (hanse_gauge){"certificate_days_left", certs[i].name, (double)(until - now) / DAY_S};
@@ -50,7 +50,7 @@ static bool look(const hanse_agent *agent, uint64_t now_ms, bool warn, hanse_gau
             hanse_log(HANSE_LOG_WARN, "certificate_expires file=%s days_left=%" PRId64, certs[i].name, (until - now) / DAY_S);
         if (i < 2 && agent->config->renew_days > 0)
             margin = (int64_t)agent->config->renew_days * DAY_S;
-        else if (i < 3)
+        else if (i < 2)
             margin = (until - from) / 3;
         due = due || until - now < margin;
     }
@@ -67,7 +67,9 @@ hanse_rc hanse_agent_renew_tick(hanse_agent *agent, uint64_t now_ms, hanse_err *
     if (agent->options.look || (now_ms < agent->metrics_ms && !(daily && agent->welcomed)))
         return HANSE_OK;
     agent->metrics_ms = now_ms + HANSE_GAUGES_EVERY_MS;
-    due = look(agent, now_ms, daily, gauges);
+    due = look(agent, now_ms, now_ms >= agent->expiry_warned_ms, gauges);
+    if (now_ms >= agent->expiry_warned_ms)
+        agent->expiry_warned_ms = now_ms + LOOK_MS;
     gauges[CERTS] = (hanse_gauge){.name = "connected", .value = agent->welcomed};
     if (hanse_gauges_write(agent->dir, gauges, CERTS + 1, &why) != HANSE_OK)
         hanse_log(HANSE_LOG_DEBUG, "metrics_not_written reason=%s", why.text); /* nothing depends on them */

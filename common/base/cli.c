@@ -99,6 +99,7 @@ static outcome take_option(hanse_cli *cli, int which, const char *value, hanse_e
     case OPTION_LOG_LEVEL:
         if (!hanse_log_level_parse(value, &cli->level))
             return wrong_usage(err, cli, "--log-level is error, warn, info or debug, not", value);
+        cli->level_given = true;
         return RUN;
     default:
         cli->values[which] = value == NULL ? "" : value;

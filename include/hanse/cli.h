@@ -42,6 +42,7 @@ struct hanse_cli {
     const char *dir;         /* NULL when not given */
     bool json, quiet;
     hanse_level level;
+    bool level_given; /* by --log-level: a configured one stands back */
     char *const *args;       /* [args_count] positional */
     int args_count;
     const char *values[HANSE_CLI_OPTIONS_MAX]; /* by position in the command's table; see hanse_cli_value() */

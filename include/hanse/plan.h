@@ -134,7 +134,7 @@ size_t hanse_plan_input_dim(const hanse_plan *plan);
 HANSE_MUST_CHECK hanse_rc hanse_plan_parse(hanse_plan **out, hanse_bytes text, const char *origin, hanse_err *err);
 void hanse_plan_free(hanse_plan *plan); /* NULL allowed */
 
-/* Append a Markdown table row for every key of a plan: what docs/plans.md and --help print. Errors: NOMEM. */
+/* Append a Markdown table row for every key of a plan: what docs/plans.md prints. Errors: NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_plan_describe(hanse_buf *out, hanse_err *err);
 
 #endif

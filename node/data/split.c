@@ -74,7 +74,7 @@ static int by_line(const void *a, const void *b)
 static hanse_rc sort(hanse_split *split, hanse_err *err)
 {
     if (split->count == 0)
-        return HANSE_FAIL(err, HANSE_E_INVALID, "%s: names no row of '%s'; check split_name in the configuration",
+        return HANSE_FAIL(err, HANSE_E_INVALID, "%s: names no row of '%s'; check the name of the file in the configuration",
                           split->path, split->name);
     qsort(split->entries, split->count, sizeof *split->entries, by_line);
     for (size_t i = 1; i < split->count; i++)
