@@ -276,6 +276,40 @@ class Masked(consortium.TestCase):
         c.coordinator("round", run_id)
         c.node("a", "accept", "retry", "ffff", code=consortium.INVALID)
 
+    def test_statistics_after_void_slots(self):
+        """Two of four are away, and two attempts at the statistics come to nothing: what the others sent of them goes out again when those who
+        come back have declared both dead, not before."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="3s", rounds__schedule="on-demand"))
+        c.start_nodes()
+        wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 4, "the sites")
+        time.sleep(1)  # their tickets
+        for site in ("c", "d"):
+            c.nodes[site].stop()
+        for attempt in (0, 1):
+            c.coordinator("round", run_id, code=QUORUM)
+        self.assertIn("slot 1 has sent the same and is not declared dead", c.log_of("a"))
+        self.assertEqual(self.published(c, run_id), [])
+        for site in ("c", "d"):
+            c.start_node(site)
+        for slot in (1, 2):
+            wait_for(lambda: "slot_aborted run=toy slot=%d" % slot in c.log_of("coordinator"), "the end of slot %d" % slot)
+        c.coordinator("round", run_id)
+        self.assertEqual(self.took_part(self.published(c, run_id)[-1]), ["a", "b", "c", "d"])
+
+    def test_a_decline_tells_a_code_only(self):
+        """How far an update is beyond its clip is the site's own affair."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="5s", rounds__count=1, rounds__schedule="on-demand",
+                                      aggregation__clip={"floor": 1e-9, "ceiling": 1e-8}))
+        c.start_nodes()
+        c.coordinator("round", run_id)  # statistics
+        c.coordinator("round", run_id, code=QUORUM)
+        self.assertIn("times its clip", c.log_of("a"))
+        log = c.log_of("coordinator")
+        self.assertRegex(log, "contribution_declined run=toy round=1 site=a code=[a-z]+ reason=\"see the site's log\"")
+        for words in ("its clip", "E_RANGE"):
+            self.assertNotIn(words, log)
+            self.assertNotIn(words, c.log(run_id))
+
     def test_second_run_on_one_model(self):
         """The same plan again would compare two sums over one base model: refused, with what to do."""
         c, run_id = self.begun(**dict(MASKED, rounds__count=1))
