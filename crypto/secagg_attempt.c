@@ -30,6 +30,12 @@ typedef struct findings {
     uint64_t burnt_slot; /* the last one */
 } findings;
 
+/* What a slot becomes whose values this spec sends again. */
+static uint32_t burnt_for(const hanse_secagg_spec *spec)
+{
+    return spec->kind == HANSE_ROUND_TRAINING ? FLAG_BURNT : FLAG_BURNT | FLAG_EXACT;
+}
+
 static hanse_rc check_past(const hanse_secagg_site *site, const hanse_secagg_spec *spec, findings *out, hanse_err *err)
 {
     for (size_t i = 0; i < site->attempts_count; i++) {
@@ -51,8 +57,8 @@ static hanse_rc check_slot(const slot_fact *fact, const hanse_secagg_spec *spec,
     /* what was never sent cannot be compared with anything */
     const overlap of = is_zero(fact->upload_root) ? OVERLAP_NOTHING : find_overlap(spec, fact->attempt_kind, fact->attempt_root, true);
 
-    if ((fact->flags & FLAG_BURNT) != 0)
-        facts_count_burnt(&out->burnt, fact->attempt_kind);
+    if (of != OVERLAP_ALL)
+        facts_count_burnt(&out->burnt, fact->flags);
     if (of == OVERLAP_NOTHING)
         return HANSE_OK;
     if ((fact->flags & FLAG_ABORTED) != 0) {
@@ -66,8 +72,7 @@ static hanse_rc check_slot(const slot_fact *fact, const hanse_secagg_spec *spec,
         return HANSE_SECAGG_FAIL(err, DIFF, "slot %llu has a result of the same", (unsigned long long)fact->slot);
     out->how.reseed = true;
     out->burnt_slot = fact->slot;
-    if ((fact->flags & FLAG_BURNT) == 0)
-        facts_count_burnt(&out->burnt, spec->kind);
+    facts_count_burnt(&out->burnt, fact->flags | burnt_for(spec));
     return HANSE_OK;
 }
 
@@ -102,10 +107,11 @@ hanse_rc attempt_burn(hanse_secagg_site *site, const hanse_secagg_spec *spec, ha
     for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
         slot_fact *old = site->slots[i];
 
-        if (old->slot == spec->slot || is_zero(old->upload_root) || (old->flags & (FLAG_ABORTED | FLAG_RESULT | FLAG_BURNT)) != 0
+        if (old->slot == spec->slot || is_zero(old->upload_root) || (old->flags & (FLAG_ABORTED | FLAG_RESULT)) != 0
+            || (old->flags & burnt_for(spec)) == burnt_for(spec)
             || find_overlap(spec, old->attempt_kind, old->attempt_root, true) != OVERLAP_ALL)
             continue;
-        old->flags |= FLAG_BURNT;
+        old->flags |= burnt_for(spec);
         rc = facts_put_slot(site, old, actions, err);
     }
     return rc;

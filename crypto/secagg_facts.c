@@ -108,12 +108,14 @@ static hanse_rc add_attempt(hanse_secagg_site *site, const slot_fact *fact, bool
     return HANSE_OK;
 }
 
-void facts_count_burnt(burnt_count *count, uint8_t kind)
+void facts_count_burnt(burnt_count *count, uint32_t flags)
 {
-    if (kind == HANSE_ROUND_TRAINING)
-        count->trained++;
-    else
+    if ((flags & (FLAG_BURNT | FLAG_ABORTED)) != FLAG_BURNT)
+        return;
+    if ((flags & FLAG_EXACT) != 0)
         count->exact++;
+    else
+        count->trained++;
 }
 
 void facts_over(hanse_secagg_site *site, uint64_t slot)
@@ -130,8 +132,7 @@ void facts_over(hanse_secagg_site *site, uint64_t slot)
             site->slots[left++] = fact;
             continue;
         }
-        if ((fact->flags & FLAG_BURNT) != 0)
-            facts_count_burnt(&site->burnt_over, fact->attempt_kind);
+        facts_count_burnt(&site->burnt_over, fact->flags);
         free_slot(fact);
     }
     site->slots_count = left;
@@ -378,8 +379,8 @@ static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, 
     if (own_run && (record.fact.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
         site->highest_taken = slot;
     if (!own_run || slot < site->over_slot) {
-        if (own_run && (record.fact.flags & FLAG_BURNT) != 0)
-            facts_count_burnt(&site->burnt_over, record.fact.attempt_kind);
+        if (own_run)
+            facts_count_burnt(&site->burnt_over, record.fact.flags);
         return add_attempt(site, &record.fact, own_run, err);
     }
     if (record.kinds.len != site->n || facts_find(site, slot) != NULL)

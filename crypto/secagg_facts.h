@@ -26,6 +26,7 @@ enum {
     FLAG_RESULT = 128,
     FLAG_BURNT = 256,  /* trained on again without an AbortCert */
     FLAG_TAKEN = 512,  /* took part: BOUND at least */
+    FLAG_EXACT = 1024, /* burnt for what is the same to the bit whenever it is sent */
 };
 
 typedef struct slot_fact {
@@ -104,7 +105,7 @@ void facts_destroy_ticket(slot_fact *fact);
 hanse_rc facts_check_over(const hanse_secagg_site *site, uint64_t slot, hanse_err *err);
 /* Slot has its result. Without memory for an attempt a slot below stays as it is, until the next result. */
 void facts_over(hanse_secagg_site *site, uint64_t slot);
-void facts_count_burnt(burnt_count *count, uint8_t kind); /* one more of that kind of round */
+void facts_count_burnt(burnt_count *count, uint32_t flags); /* one more, if the slot of these flags is burnt and not dead after all */
 own_epoch *facts_epoch(const hanse_secagg_site *site, uint32_t epoch);
 hanse_rc facts_add_epoch(hanse_secagg_site *site, const own_epoch *epoch, hanse_err *err);
 

@@ -193,6 +193,8 @@ static hanse_rc sign_cut(hanse_secagg_site *site, const site_round *round, slot_
     hanse_secagg_action *send;
     hanse_rc rc;
 
+    if (site->floor_slot > 0 && !round->view.has[site->config->self]) /* as of DEAD, below */
+        return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu: this site recovered, and left no ticket for it since", (unsigned long long)fact->slot);
     fact->flags |= FLAG_CUT;
     memcpy(fact->cut_hash, cut_hash, 32);
     rc = facts_put_slot(site, fact, actions, err);

@@ -201,7 +201,7 @@ static hanse_rc keep_work(hanse_agent *agent, const hanse_node_job *job, hanse_e
         rc = hanse_node_seal_make(&agent->keys, agent->dir, &run->offer, &run->spec, run->spec_hash, work, err);
     if (rc == HANSE_OK)
         rc = hanse_site_store_work_save(agent->store, work, err);
-    if (rc == HANSE_OK && run->spec.kind != HANSE_ROUND_STATISTICS && job->aux.len > 16) {
+    if (rc == HANSE_OK && run->spec.kind != HANSE_ROUND_STATISTICS && !job->mask.told && job->aux.len > 16) {
         size_t count = job->aux.len / 8 - 2;
         uint64_t *words = hanse_calloc(count, sizeof *words);
         if (words == NULL)

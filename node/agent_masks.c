@@ -119,6 +119,7 @@ static hanse_rc masks_new(hanse_agent *agent, hanse_err *err)
         rc = load_state(agent, masks, err);
     if (rc == HANSE_OK)
         rc = load_site(agent, masks, err);
+    agent->masks_tick_ms = 0; /* at once: a process may be here for one round only */
     if (rc != HANSE_OK)
         hanse_agent_masks_free(agent);
     return rc;

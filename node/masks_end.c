@@ -18,8 +18,10 @@ static hanse_rc note_ending(void *user, hanse_bytes key, hanse_bytes value, hans
     bool changed;
     hanse_rc rc = hanse_secagg_record_end(&put.value, &changed, key, value, e->run, e->now_ms, err);
 
-    if (rc != HANSE_OK || !changed)
+    if (rc != HANSE_OK || !changed) {
+        hanse_buf_wipe(&put.value);
         return rc;
+    }
     rc = hanse_buf_append(&put.key, key.data, key.len, err);
     grown = rc == HANSE_OK ? hanse_realloc(e->puts.items, e->puts.count + 1, sizeof *grown) : NULL;
     if (grown == NULL) {

@@ -42,7 +42,7 @@ static bool look(const hanse_agent *agent, uint64_t now_ms, bool warn, hanse_gau
     bool due = false;
 
     for (size_t i = 0; i < CERTS; i++) {
-        int64_t from, until, margin = 0; /* the site asks for its own only; the coordinator's comes with them when it is newer */
+        int64_t from, until, margin = 0; /* the CA's is not renewed; the coordinator's comes with the site's own */
 
         hanse_cert_validity(certs[i].cert, &from, &until);
         gauges[i] = (hanse_gauge){"certificate_days_left", certs[i].name, (double)(until - now) / DAY_S};
@@ -52,6 +52,8 @@ static bool look(const hanse_agent *agent, uint64_t now_ms, bool warn, hanse_gau
             margin = (int64_t)agent->config->renew_days * DAY_S;
         else if (i < 2)
             margin = (until - from) / 3;
+        else if (i == 2)
+            margin = WARN_DAYS * DAY_S;
         due = due || until - now < margin;
     }
     return due;

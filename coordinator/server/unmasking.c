@@ -84,7 +84,7 @@ void hanse_masks_cut(hanse_live_run *run)
 
 bool hanse_masks_in_cut(const hanse_live_run *run, uint64_t slot)
 {
-    return run->masks != NULL && run->round_open && run->round.phase == HANSE_PHASE_CUT && run->current.slot == slot;
+    return run->masks != NULL && run->masks->round != NULL && run->round_open && run->round.phase == HANSE_PHASE_CUT && run->current.slot == slot;
 }
 
 void hanse_masks_cutsig(hanse_live_run *run, size_t member, const hanse_msg_cutsig *message)

@@ -153,10 +153,51 @@ static void test_evaluation_burnt(void **state)
     world_free(&w);
 }
 
+/* What was sent as training counts as exact once it is sent again as metrics: one retry allows one more sum, not two. */
+static void test_retry_allows_one_sum(void **state)
+{
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 65);
+    GOOD(send_slot(&w, 1, HANSE_ROUND_TRAINING));
+    REFUSED(send_slot(&w, 2, HANSE_ROUND_EVALUATION), DIFF);
+    GOOD(grant_retry(&w));
+    GOOD(world_spec(&w, 0, true));
+    GOOD(world_mask(&w, 0, 2));
+    world_restart(&w, 0);
+    REFUSED(send_slot(&w, 3, HANSE_ROUND_EVALUATION), DIFF);
+    world_free(&w);
+}
+
+/* A burnt slot that is declared dead later counts no more. */
+static void test_dead_after_all(void **state)
+{
+    world w;
+
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        world_new(&w, 4, HANSE_SECAGG_CRON, 66);
+        for (uint64_t slot = 1; slot <= 3; slot++)
+            GOOD(send_slot(&w, slot, HANSE_ROUND_TRAINING));
+        if (late) {
+            open_slot(&w, 4, HANSE_ROUND_TRAINING);
+            REFUSED(world_spec(&w, 0, true), DIFF);
+        }
+        world_round_new(&w, 1, NULL); /* takes the DEADs */
+        abort_slot(&w, 1);
+        open_slot(&w, 5, HANSE_ROUND_TRAINING);
+        GOOD(world_spec(&w, 0, true));
+        assert_true(w.sites[0].reseed);
+        world_free(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_statistics_once_a_run), cmocka_unit_test(test_statistics_again),
-                                       cmocka_unit_test(test_metrics_of_one_model), cmocka_unit_test(test_evaluation_burnt)};
+                                       cmocka_unit_test(test_metrics_of_one_model), cmocka_unit_test(test_evaluation_burnt),
+                                       cmocka_unit_test(test_retry_allows_one_sum), cmocka_unit_test(test_dead_after_all)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
