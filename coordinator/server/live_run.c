@@ -148,8 +148,6 @@ static hanse_rc restore_member(hanse_live_run *run, const hanse_store_contributi
         return rc;
     if (run->round.phase == HANSE_PHASE_CUT) /* masked, and fixed: see hanse_masks_resume() */
         hanse_round_restore(&run->round, i, HANSE_MEMBER_ACCEPTED, part->weight);
-    else
-        hanse_job_verify(run, i);
     return HANSE_OK;
 }
 
@@ -198,7 +196,13 @@ static hanse_rc restore_round(hanse_live_run *run, hanse_err *err)
     for (size_t i = 0; rc == HANSE_OK && i < count; i++)
         rc = restore_member(run, &parts[i], err);
     hanse_store_contributions_free(parts, count);
-    return rc == HANSE_OK && run->masks != NULL ? hanse_masks_resume(run, err) : rc;
+    if (rc == HANSE_OK && run->masks != NULL)
+        rc = hanse_masks_resume(run, err);
+    /* Last: a run that cannot be loaded is freed, and no worker may hold it then. */
+    for (size_t i = 0; rc == HANSE_OK && run->round_open && run->round.phase == HANSE_PHASE_COLLECT && i < run->roster.sites_count; i++)
+        if (run->members[i].kept && run->round.members[i] == HANSE_MEMBER_VERIFYING)
+            hanse_job_verify(run, i);
+    return rc;
 }
 
 void hanse_live_run_sweep(const hanse_live_run *run)

@@ -323,25 +323,29 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
 
 /* A site leaves tickets from the lowest slot on. One that recovered states a new epoch and begins some slots above the run's
  * next: it takes no slot in between, though it may have left a ticket for it before. One whose ticket has expired has no other for
- * that slot. Where too many are so, the slot cannot succeed, and the next that they take is the run's next. Counted from memory:
- * after a restart every site leaves them again. */
+ * that slot. Where too many are so, the slot cannot succeed, and the next that they take is the run's next; so it is where somebody
+ * is so, others are away, and those who are left are enough from there on. Counted from memory: after a restart every site leaves them again. */
 static bool skip_slot(hanse_live_run *run)
 {
     hanse_masks *masks = run->masks;
     const size_t n = run->roster.sites_count;
     uint64_t next = UINT64_MAX;
-    size_t lacking = 0;
+    size_t lacking = 0, usable = 0, there = 0;
     hanse_err err = {0};
 
     for (size_t i = 0; i < n; i++) {
         const hanse_mask_member *member = &masks->members[i];
 
-        if (member->from_slot <= run->row.next_slot + (member->ticket_until_ms > 0 ? 1 : 0)) /* one more is what follows a ticket of before its epoch */
+        if (member->from_slot <= run->row.next_slot + (member->ticket_until_ms > 0 ? 1 : 0)) { /* one more is what follows a ticket of before its epoch */
+            usable += member->ticket_until_ms > 0;
             continue;
+        }
         lacking++;
         next = member->from_slot < next ? member->from_slot : next;
     }
-    if (n - lacking >= masks->params.m)
+    for (size_t i = 0; i < n; i++)
+        there += masks->members[i].from_slot > 0 && masks->members[i].from_slot <= next;
+    if (n - lacking >= masks->params.m && (lacking == 0 || usable >= masks->params.m || there < masks->params.m))
         return false;
     hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
     run->row.next_slot = next;
@@ -698,7 +702,7 @@ void hanse_masks_send(hanse_live_run *run, size_t member)
     if (session == NULL || !run->members[member].accepted)
         return;
     hanse_voids_tell(run, member);
-    if (run->masks->round == NULL)
+    if (run->masks->round == NULL || hanse_secagg_round_spec(run->masks->round).bytes.len == 0) /* the latter waits to be made void */
         return;
     send_masks(run, session, member);
     if (run->round.phase == HANSE_PHASE_CUT && run->masks->cut_kept)

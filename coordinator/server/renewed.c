@@ -61,14 +61,14 @@ static hanse_rc replace(hanse_live_run *run, const hanse_roster *with, hanse_err
 }
 
 /* What verifies the sites' objects of a masked run; rounds that are open refer to it. */
-static hanse_rc renew_members(hanse_live_run *run, hanse_err *err)
+static hanse_rc renew_members(hanse_live_run *run, const hanse_roster *with, hanse_err *err)
 {
     hanse_rc rc = HANSE_OK;
 
-    for (size_t i = 0; rc == HANSE_OK && i < run->roster.sites_count; i++) {
+    for (size_t i = 0; rc == HANSE_OK && i < with->sites_count; i++) {
         hanse_cert *cert = NULL;
 
-        rc = hanse_cert_from_der(&cert, run->roster.sites[i].cert, err);
+        rc = hanse_cert_from_der(&cert, with->sites[i].cert, err);
         if (rc == HANSE_OK)
             rc = hanse_secagg_roster_renew(run->masks->roster, (uint32_t)i, cert, err);
         hanse_cert_free(cert);
@@ -89,10 +89,10 @@ hanse_rc hanse_live_run_renew(hanse_live_run *run, hanse_err *err)
         rc = hanse_roster_decode(&roster, hanse_buf_bytes(&run->row.roster), err);
     if (rc == HANSE_OK)
         exchange(&roster, sites, count, &changed);
-    if (rc == HANSE_OK && changed)
-        rc = replace(run, &roster, err);
     if (rc == HANSE_OK && changed && run->masks != NULL)
-        rc = renew_members(run, err);
+        rc = renew_members(run, &roster, err);
+    if (rc == HANSE_OK && changed) /* last: while it is not done, all of it is done again */
+        rc = replace(run, &roster, err);
     hanse_roster_clear(&roster);
     hanse_store_sites_free(sites, count);
     return rc;

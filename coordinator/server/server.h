@@ -241,7 +241,7 @@ void hanse_live_run_send_spec(hanse_live_run *run, size_t member);
 void hanse_live_run_send_result(hanse_live_run *run, size_t member);
 
 /* ---- renewed.c ---- */
-/* The roster with the certificates that the sites have now. Errors: CORRUPT, IO, NOMEM; the run is as it was. */
+/* The roster with the certificates that the sites have now. Errors: CORRUPT, IO, NOMEM; then it may be tried again. */
 HANSE_MUST_CHECK hanse_rc hanse_live_run_renew(hanse_live_run *run, hanse_err *err);
 void hanse_live_runs_renew(hanse_server *server); /* all that are open: a site has renewed its own */
 

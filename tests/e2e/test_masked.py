@@ -248,6 +248,24 @@ class Masked(consortium.TestCase):
         for attempt in self.published(c, run_id):
             self.assertEqual(self.took_part(attempt), ["a", "b", "c"])
 
+    def test_restored_copy_and_one_away(self):
+        """Of five a sum needs four. One recovered, another is away: the slots that the first does not take are passed over, not waited for."""
+        sites = ["a", "b", "c", "d", "e"]
+        c, run_id = self.begun(sites, **dict(MASKED, rounds__deadline="3s", rounds__count=3, rounds__schedule="on-demand"))
+        c.start_nodes()
+        wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 5, "the sites")
+        time.sleep(1)  # their tickets for slots 1 and 2
+        c.nodes["e"].stop()
+        for _ in range(2):
+            c.coordinator("round", run_id)
+        c.nodes["a"].stop()
+        c.node("a", "recover")
+        c.start_node("a")
+        wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
+        c.coordinator("round", run_id)
+        self.assertEqual(self.took_part(self.published(c, run_id)[-1]), ["a", "b", "c", "d"])
+        self.assertIn("slots_skipped run=toy from=3", c.log_of("coordinator"))
+
     def test_waiting_costs_nothing(self):
         """Tickets are there and nobody asks for a round: the coordinator sleeps."""
         c, run_id = self.begun(**dict(MASKED, rounds__deadline="1s", rounds__schedule="on-demand"))
