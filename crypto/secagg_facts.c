@@ -363,42 +363,55 @@ static hanse_rc read_slot(slot_record *out, uint64_t slot, hanse_reader *reader,
     out->ticket = hanse_read_bytes(reader, RECORD_MAX);
     out->sig = hanse_read_bytes(reader, RECORD_MAX);
     out->cts = hanse_read_bytes(reader, RECORD_MAX);
-    if (hanse_reader_done(reader, "slot", NULL) != HANSE_OK || out->fact.state > STATE_DEAD)
+    if (hanse_reader_done(reader, "slot", NULL) == HANSE_OK && out->fact.state <= STATE_DEAD)
+        return HANSE_OK;
+    hanse_wipe(out->fact.seed, sizeof out->fact.seed);
+    return bad_record(err);
+}
+
+/* A slot of this run that is not over. */
+static hanse_rc keep_slot(hanse_secagg_site *site, const slot_record *record, hanse_err *err)
+{
+    slot_fact *fact;
+    uint8_t *kinds;
+    hanse_rc rc;
+
+    if (record->kinds.len != site->n || facts_find(site, record->fact.slot) != NULL)
         return bad_record(err);
-    return HANSE_OK;
+    rc = facts_slot(&fact, site, record->fact.slot, err);
+    if (rc != HANSE_OK)
+        return rc;
+    kinds = fact->kinds;
+    *fact = record->fact;
+    fact->kinds = kinds;
+    memcpy(fact->kinds, record->kinds.data, record->kinds.len);
+    rc = hanse_buf_append(&fact->ticket, record->ticket.data, record->ticket.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&fact->sig, record->sig.data, record->sig.len, err);
+    if (rc == HANSE_OK)
+        rc = hanse_buf_append(&fact->cts, record->cts.data, record->cts.len, err);
+    if (rc == HANSE_OK && (record->fact.flags & FLAG_RESULT) != 0)
+        facts_over(site, record->fact.slot);
+    return rc;
 }
 
 static hanse_rc load_slot(hanse_secagg_site *site, uint64_t slot, bool own_run, hanse_reader *reader, hanse_err *err)
 {
     slot_record record;
-    slot_fact *fact;
     hanse_rc rc = read_slot(&record, slot, reader, err);
 
     if (rc != HANSE_OK)
         return rc;
     if (own_run && (record.fact.flags & FLAG_TAKEN) != 0 && slot > site->highest_taken)
         site->highest_taken = slot;
-    if (!own_run || slot < site->over_slot) {
+    if (own_run && slot >= site->over_slot) {
+        rc = keep_slot(site, &record, err);
+    } else {
         if (own_run)
             facts_count_burnt(&site->burnt_over, record.fact.flags);
-        return add_attempt(site, &record.fact, own_run, err);
+        rc = add_attempt(site, &record.fact, own_run, err);
     }
-    if (record.kinds.len != site->n || facts_find(site, slot) != NULL)
-        return bad_record(err);
-    rc = facts_slot(&fact, site, slot, err);
-    if (rc != HANSE_OK)
-        return rc;
-    record.fact.kinds = fact->kinds;
-    *fact = record.fact;
     hanse_wipe(record.fact.seed, sizeof record.fact.seed);
-    memcpy(fact->kinds, record.kinds.data, record.kinds.len);
-    rc = hanse_buf_append(&fact->ticket, record.ticket.data, record.ticket.len, err);
-    if (rc == HANSE_OK)
-        rc = hanse_buf_append(&fact->sig, record.sig.data, record.sig.len, err);
-    if (rc == HANSE_OK)
-        rc = hanse_buf_append(&fact->cts, record.cts.data, record.cts.len, err);
-    if (rc == HANSE_OK && (record.fact.flags & FLAG_RESULT) != 0)
-        facts_over(site, slot);
     return rc;
 }
 

@@ -14,7 +14,7 @@
 
 enum { STATE_NONE, STATE_UNUSED, STATE_BOUND, STATE_SENT, STATE_DEAD };
 
-/* Facts of a slot; flags only ever rise. */
+/* Facts of a slot; flags only ever rise, but for FLAG_SINCE. */
 enum {
     FLAG_ROUND = 1,    /* round_id is set */
     FLAG_CUT = 2,      /* cut_hash is set */
@@ -27,6 +27,7 @@ enum {
     FLAG_BURNT = 256,  /* trained on again without an AbortCert */
     FLAG_TAKEN = 512,  /* took part: BOUND at least */
     FLAG_EXACT = 1024, /* burnt for what is the same to the bit whenever it is sent */
+    FLAG_SINCE = 2048, /* took part, and has not recovered since */
 };
 
 typedef struct slot_fact {

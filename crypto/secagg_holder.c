@@ -267,8 +267,9 @@ hanse_rc holder_cut(hanse_secagg_site *site, const hanse_secagg_event *event, ha
 static bool is_of_now(const hanse_secagg_site *site, uint64_t slot)
 {
     const site_round *round = facts_round_read(site, slot);
+    const slot_fact *fact = facts_find(site, slot);
 
-    return round != NULL && round->view.has[site->config->self];
+    return (fact != NULL && (fact->flags & FLAG_SINCE) != 0) || (round != NULL && round->view.has[site->config->self]);
 }
 
 hanse_rc holder_dead(hanse_secagg_site *site, const hanse_secagg_event *event, hanse_secagg_actions *actions, hanse_err *err)

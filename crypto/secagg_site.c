@@ -351,7 +351,7 @@ static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, con
     fact->flags |= FLAG_ROUND;
     memcpy(fact->round_id, view->round_id, 32);
     if (event->take_part) {
-        fact->flags |= FLAG_TAKEN;
+        fact->flags |= FLAG_TAKEN | FLAG_SINCE;
         site->highest_taken = fact->slot; /* an older one is refused */
         fact->state = fact->state == STATE_UNUSED ? STATE_BOUND : fact->state;
         fact->attempt_kind = view->spec.kind;
@@ -506,6 +506,7 @@ static hanse_rc recover(hanse_secagg_site *site, const hanse_secagg_event *event
     rc = facts_put_floor(site, actions, err);
     for (size_t i = 0; rc == HANSE_OK && i < site->slots_count; i++) {
         facts_destroy_ticket(site->slots[i]);
+        site->slots[i]->flags &= ~(uint32_t)FLAG_SINCE;
         rc = facts_put_slot(site, site->slots[i], actions, err);
     }
     while (rc == HANSE_OK && site->epochs_count > 0) {

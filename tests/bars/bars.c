@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define GOOD(call)                                                     \
+#define MUST_WORK(call)                                                     \
     do {                                                               \
         if ((call) != HANSE_OK)                                        \
             fail_msg("line %d: %s: %s", __LINE__, #call, w->err.text); \
@@ -78,22 +78,22 @@ void bars_round(world *w, uint64_t slot, uint32_t gone)
     w->keep_values = true;
     world_round_new(w, slot, NULL);
     for (uint32_t i = 0; i < w->n; i++)
-        GOOD(world_leave(w, i, slot));
-    GOOD(hanse_secagg_round_open(w->round, w->now_ms, &w->err));
+        MUST_WORK(world_leave(w, i, slot));
+    MUST_WORK(hanse_secagg_round_open(w->round, w->now_ms, &w->err));
     for (uint32_t i = 0; i < w->n; i++) {
-        GOOD(world_spec(w, i, true));
+        MUST_WORK(world_spec(w, i, true));
         if (i == gone)
             continue;
-        GOOD(world_mask(w, i, slot));
-        GOOD(world_header(w, i));
-        GOOD(world_complete(w, i));
+        MUST_WORK(world_mask(w, i, slot));
+        MUST_WORK(world_header(w, i));
+        MUST_WORK(world_complete(w, i));
     }
-    GOOD(hanse_secagg_round_cut(w->round, &w->err));
+    MUST_WORK(hanse_secagg_round_cut(w->round, &w->err));
     for (uint32_t i = 0; i < w->n; i++)
-        GOOD(world_sign_cut(w, i));
+        MUST_WORK(world_sign_cut(w, i));
     for (uint32_t i = 0; i < w->n; i++)
-        GOOD(world_answer(w, i));
-    GOOD(hanse_secagg_round_reconstruct(w->round, blamed, &w->err));
+        MUST_WORK(world_answer(w, i));
+    MUST_WORK(hanse_secagg_round_reconstruct(w->round, blamed, &w->err));
     world_random(w, w->model_root, 32); /* the next round has another model */
 }
 

@@ -51,6 +51,19 @@ typedef struct world {
     hanse_err err;
 } world;
 
+/* A call with &w.err: it must be good, or refused for that reason (a name of hanse_secagg_reason without its prefix). */
+#define GOOD(call)                                                    \
+    do {                                                              \
+        if ((call) != HANSE_OK)                                       \
+            fail_msg("line %d: %s: %s", __LINE__, #call, w.err.text); \
+    } while (0)
+#define REFUSED(call, why)                                                       \
+    do {                                                                         \
+        assert_int_not_equal((call), HANSE_OK);                                  \
+        if (hanse_secagg_reason_of(&w.err) != HANSE_SECAGG_##why)                \
+            fail_msg("line %d: want E_%s, got: %s", __LINE__, #why, w.err.text); \
+    } while (0)
+
 uint64_t world_chance(world *w);
 void world_random(world *w, uint8_t *out, size_t len);
 /* n sites with epochs known to all; asserts that all went well. */

@@ -9,18 +9,6 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define REFUSED(call, why)                                                                        \
-    do {                                                                                          \
-        assert_int_not_equal((call), HANSE_OK);                                                   \
-        if (hanse_secagg_reason_of(&w.err) != HANSE_SECAGG_##why)                                 \
-            fail_msg("line %d: want E_%s, got: %s", __LINE__, #why, w.err.text);                  \
-    } while (0)
-#define GOOD(call)                                                        \
-    do {                                                                  \
-        if ((call) != HANSE_OK)                                           \
-            fail_msg("line %d: %s: %s", __LINE__, #call, w.err.text);     \
-    } while (0)
-
 /* Up to the uploads; those with bit i of `gone` send none. */
 static void upload_all(world *w, uint64_t slot, unsigned gone)
 {
@@ -442,9 +430,21 @@ static void open_without_first(world *w, uint64_t slot)
     assert_int_equal(hanse_secagg_round_open(w->round, w->now_ms, &w->err), HANSE_OK);
 }
 
+/* Member 0 begins an epoch; a copy of its statement, if asked for. */
+static void begin_epoch(world *w, uint32_t number, hanse_buf *bytes, hanse_buf *sig)
+{
+    hanse_secagg_event epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = number, .from_ms = w->now_ms, .until_ms = w->now_ms + 86400000};
+
+    assert_int_equal(world_step(w, 0, &epoch), HANSE_OK);
+    if (bytes == NULL)
+        return;
+    assert_int_equal(hanse_buf_append(bytes, w->sites[0].value.data, w->sites[0].value.len, NULL), HANSE_OK);
+    assert_int_equal(hanse_buf_append(sig, w->sites[0].sig.data, w->sites[0].sig.len, NULL), HANSE_OK);
+}
+
 static void test_rollback(void **state)
 {
-    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 2}, epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2};
+    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 2};
     hanse_secagg_event mine = {.kind = HANSE_SECAGG_EV_PEER};
     hanse_buf bytes = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
     world_record *old;
@@ -454,11 +454,7 @@ static void test_rollback(void **state)
     (void)state;
     world_new(&w, 4, HANSE_SECAGG_CRON, 11);
     old = world_snapshot(&w, 0, &count);
-    epoch.from_ms = w.now_ms;
-    epoch.until_ms = w.now_ms + 86400000;
-    GOOD(world_step(&w, 0, &epoch));
-    GOOD(hanse_buf_append(&bytes, w.sites[0].value.data, w.sites[0].value.len, &w.err));
-    GOOD(hanse_buf_append(&sig, w.sites[0].sig.data, w.sites[0].sig.len, &w.err));
+    begin_epoch(&w, 2, &bytes, &sig);
     mine.object = (hanse_signed){hanse_buf_bytes(&bytes), hanse_buf_bytes(&sig)};
     upload_all(&w, 1, 0);
     GOOD(hanse_secagg_round_cut(w.round, &w.err));
@@ -471,8 +467,7 @@ static void test_rollback(void **state)
     REFUSED(world_ticket(&w, 0, 1), REPLAY);
     world_restart(&w, 0);
     REFUSED(world_spec(&w, 0, false), ROLLBACK);
-    epoch.epoch = 3;
-    GOOD(world_step(&w, 0, &epoch));
+    begin_epoch(&w, 3, NULL, NULL);
     GOOD(world_ticket(&w, 0, 2));
     /* a round of before in which it has no ticket: it is no holder there either */
     open_without_first(&w, 1);
@@ -485,7 +480,7 @@ static void test_rollback(void **state)
 /* Once it is known that a site's state went back, it promises nothing more, whoever asks and however often it starts. */
 static void test_rollback_is_remembered(void **state)
 {
-    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 4}, epoch = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2};
+    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 4};
     hanse_secagg_event mine = {.kind = HANSE_SECAGG_EV_PEER};
     hanse_buf bytes = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
     world_record *old;
@@ -498,11 +493,7 @@ static void test_rollback_is_remembered(void **state)
     GOOD(hanse_secagg_round_cut(w.round, &w.err));
     old = world_snapshot(&w, 0, &count);
     GOOD(world_cut_of(&w, 0, w.round, false)); /* shares of slot 1 are given, and forgotten */
-    epoch.from_ms = w.now_ms;
-    epoch.until_ms = w.now_ms + 86400000;
-    GOOD(world_step(&w, 0, &epoch));
-    GOOD(hanse_buf_append(&bytes, w.sites[0].value.data, w.sites[0].value.len, &w.err));
-    GOOD(hanse_buf_append(&sig, w.sites[0].sig.data, w.sites[0].sig.len, &w.err));
+    begin_epoch(&w, 2, &bytes, &sig);
     mine.object = (hanse_signed){hanse_buf_bytes(&bytes), hanse_buf_bytes(&sig)};
     world_restore(&w, 0, old, count);
     GOOD(world_spec(&w, 0, false)); /* control: it does not know */
@@ -518,15 +509,41 @@ static void test_rollback_is_remembered(void **state)
     }
     GOOD(world_step(&w, 0, &recover));
     world_restart(&w, 0);
-    epoch.epoch = 3;
-    GOOD(world_step(&w, 0, &epoch));
+    begin_epoch(&w, 3, NULL, NULL);
     /* the coordinator may have named too low a slot: only a round with a ticket of since then is declared dead */
     REFUSED(world_dead(&w, 0, 5), ROLLBACK);
     w.model_root[0] ^= 1;
     upload_all(&w, 5, 0);
+    world_restart(&w, 0);
     GOOD(world_dead(&w, 0, 5));
     hanse_buf_clear(&bytes);
     hanse_buf_clear(&sig);
+    world_free(&w);
+}
+
+/* Nor does it sign a cut of a slot for which it may have signed another before. */
+static void test_recovered_signs_no_cut(void **state)
+{
+    hanse_secagg_event recover = {.kind = HANSE_SECAGG_EV_RECOVER, .slot = 1};
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_ONLINE, 19);
+    for (uint32_t i = 1; i < w.n; i++)
+        GOOD(world_ticket(&w, i, 1));
+    GOOD(world_step(&w, 0, &recover)); /* the coordinator named too low a slot */
+    begin_epoch(&w, 3, NULL, NULL);
+    open_without_first(&w, 1);
+    GOOD(world_spec(&w, 0, false));
+    for (uint32_t i = 1; i < w.n; i++) {
+        GOOD(world_spec(&w, i, true));
+        GOOD(world_mask(&w, i, 1));
+        GOOD(world_header(&w, i));
+        GOOD(world_complete(&w, i));
+    }
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    REFUSED(world_sign_cut(&w, 0), ROLLBACK);
+    GOOD(world_sign_cut(&w, 1)); /* control */
     world_free(&w);
 }
 
@@ -781,7 +798,7 @@ int main(void)
         cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_keys_of_no_use), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
-        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_rollback_is_remembered), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
+        cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_rollback_is_remembered), cmocka_unit_test(test_recovered_signs_no_cut), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
         cmocka_unit_test(test_tickets_end), cmocka_unit_test(test_records_end), cmocka_unit_test(test_ended_ticket_is_not_left),
         cmocka_unit_test(test_same_bytes_only)};
 

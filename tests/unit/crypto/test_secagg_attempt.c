@@ -7,18 +7,6 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define REFUSED(call, why)                                                                        \
-    do {                                                                                          \
-        assert_int_not_equal((call), HANSE_OK);                                                   \
-        if (hanse_secagg_reason_of(&w.err) != HANSE_SECAGG_##why)                                 \
-            fail_msg("line %d: want E_%s, got: %s", __LINE__, #why, w.err.text);                  \
-    } while (0)
-#define GOOD(call)                                                        \
-    do {                                                                  \
-        if ((call) != HANSE_OK)                                           \
-            fail_msg("line %d: %s: %s", __LINE__, #call, w.err.text);     \
-    } while (0)
-
 static void open_slot(world *w, uint64_t slot, hanse_round_kind kind)
 {
     w->kind = (uint8_t)kind;

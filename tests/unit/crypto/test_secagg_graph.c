@@ -11,17 +11,6 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define GOOD(call)                                                              \
-    do {                                                                        \
-        if ((call) != HANSE_OK)                                                 \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, w.err.text);   \
-    } while (0)
-#define REFUSED(call, reason)                                                              \
-    do {                                                                                   \
-        assert_int_not_equal((call), HANSE_OK);                                            \
-        assert_int_equal(hanse_secagg_reason_of(&w.err), HANSE_SECAGG_##reason); \
-    } while (0)
-
 /* Values of an independent program, tests/vectors/graph_reference.py. */
 static const struct { uint32_t n, c, d; unsigned lambda; uint32_t k, t; } degrees[] = {
     {100, 5, 5, 40, 22, 17},          {300, 15, 15, 40, 58, 45},         {500, 25, 25, 40, 76, 60},        {500, 25, 25, 104, 86, 69},

@@ -8,17 +8,6 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define GOOD(call)                                                              \
-    do {                                                                        \
-        if ((call) != HANSE_OK)                                                 \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, w.err.text);   \
-    } while (0)
-#define REFUSED(call, reason)                                                              \
-    do {                                                                                   \
-        assert_int_not_equal((call), HANSE_OK);                                            \
-        assert_int_equal(hanse_secagg_reason_of(&w.err), HANSE_SECAGG_##reason); \
-    } while (0)
-
 static void open_round(world *w, uint64_t slot)
 {
     world_round_new(w, slot, NULL);
