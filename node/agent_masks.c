@@ -494,6 +494,8 @@ hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message
         masks->spec_slot = spec.slot;
         masks->refused = (hanse_err){.rc = HANSE_OK};
         rc = keep_masks(masks, message, err);
+        if (rc != HANSE_OK)
+            masks->spec_slot = 0; /* a part of them is none */
     }
     if (rc != HANSE_OK)
         goto done;
