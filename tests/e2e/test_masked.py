@@ -1,5 +1,6 @@
 """Masked rounds with real processes: sites and the coordinator are lost at the worst moments, floors are kept, sums stay exact."""
 import os
+import re
 import shutil
 import time
 import unittest
@@ -321,9 +322,11 @@ class Masked(consortium.TestCase):
         c.start_nodes()
         c.coordinator("round", run_id)  # statistics
         c.coordinator("round", run_id, code=QUORUM)
-        self.assertIn("times its clip", c.log_of("a"))
         log = c.log_of("coordinator")
-        self.assertRegex(log, "contribution_declined run=toy round=1 site=a code=[a-z]+ reason=\"see the site's log\"")
+        declined = re.findall("contribution_declined run=toy round=1 site=(.) code=weight reason=\"see the site's log\"", log)
+        self.assertGreaterEqual(len(declined), 2)  # then the round is void, and the others may be too late to say so
+        for site in declined:
+            self.assertIn("times its clip", c.log_of(site))
         for words in ("its clip", "E_RANGE"):
             self.assertNotIn(words, log)
             self.assertNotIn(words, c.log(run_id))
