@@ -255,7 +255,7 @@ class Masked(consortium.TestCase):
         c, run_id = self.begun(sites, **dict(MASKED, rounds__deadline="3s", rounds__count=3, rounds__schedule="on-demand"))
         c.start_nodes()
         wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 5, "the sites")
-        time.sleep(1)  # their tickets for slots 1 and 2
+        time.sleep(3)  # their tickets for slots 1 and 2
         c.nodes["e"].stop()
         for _ in range(2):
             c.coordinator("round", run_id)
@@ -301,7 +301,7 @@ class Masked(consortium.TestCase):
         c, run_id = self.begun(**dict(MASKED, rounds__deadline="3s", rounds__schedule="on-demand"))
         c.start_nodes()
         wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 4, "the sites")
-        time.sleep(1)  # their tickets
+        time.sleep(3)  # their tickets
         for site in ("c", "d"):
             c.nodes[site].stop()
         for attempt in (0, 1):
