@@ -1,5 +1,6 @@
 #include "hanse/mask.h"
 #include "crypto/ctr.h"
+#include "crypto/vaes.h"
 #include "hanse/digest.h"
 #include "hanse/hpke.h"
 
@@ -128,21 +129,26 @@ static void fold_u64(uint64_t *words, const block *stream, size_t count, bool su
 }
 
 /* One mask over `len` bytes of words; `position`: of the first in the superchunk. */
-static hanse_rc apply_one(hanse_ctr *ctr, const uint8_t key[32], bool subtract, uint64_t position, uint8_t *words, size_t len, size_t lane, hanse_err *err)
+static hanse_rc apply_one(hanse_ctr *ctr, const uint8_t key[32], uint64_t position, uint8_t *words, size_t len, hanse_lane lane, hanse_err *err)
 {
-    hanse_rc rc = hanse_ctr_key(ctr, key, err);
     block stream;
+    hanse_rc rc;
 
+    if (hanse_vaes_width() > 0) {
+        hanse_vaes_fold(key, position, words, len, lane);
+        return HANSE_OK;
+    }
+    rc = hanse_ctr_key(ctr, key, err);
     if (rc == HANSE_OK && position != 0)
         rc = hanse_ctr_seek(ctr, position, err);
     for (size_t at = 0; at < len && rc == HANSE_OK; at += sizeof stream) {
         size_t part = len - at < sizeof stream ? len - at : sizeof stream;
 
         rc = hanse_ctr_next(ctr, stream.bytes, part, err);
-        if (rc == HANSE_OK && lane == 4)
-            fold_u32((uint32_t *)(void *)(words + at), &stream, part / 4, subtract);
+        if (rc == HANSE_OK && lane.len == 4)
+            fold_u32((uint32_t *)(void *)(words + at), &stream, part / 4, lane.subtract);
         else if (rc == HANSE_OK)
-            fold_u64((uint64_t *)(void *)(words + at), &stream, part / 8, subtract);
+            fold_u64((uint64_t *)(void *)(words + at), &stream, part / 8, lane.subtract);
     }
     hanse_wipe(&stream, sizeof stream);
     return rc;
@@ -174,7 +180,7 @@ static hanse_rc apply(hanse_mask *const *masks, size_t masks_count, uint32_t seg
         if (jump)
             rc = derive_keys(keys, masks, masks_count, segment, (uint32_t)(at >> SUPERCHUNK_BITS), err);
         for (size_t m = 0; m < masks_count && rc == HANSE_OK; m++)
-            rc = apply_one(&ctr, keys[m], masks[m]->subtract, at % superchunk, to, len, lane, err);
+            rc = apply_one(&ctr, keys[m], at % superchunk, to, len, (hanse_lane){lane, masks[m]->subtract}, err);
         at += len;
         to += len;
         jump = at % superchunk == 0;

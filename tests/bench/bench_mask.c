@@ -1,5 +1,7 @@
 /* Making and adding masks beside AES-256-CTR of OpenSSL alone; quantising and packing; secret sharing.
+ * With the processor's vector AES where it has it, and without.
  * Usage: bench_mask [MASKS [WORDS]]; defaults 9 masks over 1e6 words. One thread, best of several repeats in turns. */
+#include "crypto/vaes.h"
 #include "hanse/digest.h"
 #include "hanse/mask.h"
 #include "hanse/ring.h"
@@ -78,7 +80,7 @@ static void bench_apply(size_t masks_count, size_t count)
             best[i] = took[i] < best[i] ? took[i] : best[i];
     }
     double gb = 4e-9 * (double)masks_count * (double)count;
-    printf("%zu masks x %zu words: u32 %.2f GB/s, u64 %.2f GB/s; EVP AES-256-CTR alone %.2f GB/s; ratios %.2f, %.2f\n", masks_count, count,
+    printf("vector AES of %2zu bytes: %zu masks x %zu words: u32 %.2f GB/s, u64 %.2f GB/s; EVP AES-256-CTR alone %.2f GB/s; ratios %.2f, %.2f\n", hanse_vaes_width(), masks_count, count,
            gb / best[0], gb / best[1], gb / best[2], best[2] / best[0], best[2] / best[1]);
     for (size_t m = 0; m < masks_count; m++)
         hanse_mask_free(masks[m]);
@@ -152,10 +154,14 @@ static void bench_shamir(size_t n, size_t t)
 
 int main(int argc, char **argv)
 {
+    static const size_t widths[] = {64, 32, 0};
     size_t masks = argument(argc, argv, 1, 9), words = argument(argc, argv, 2, 1000000);
 
-    bench_apply(masks, words);
-    bench_apply(1, words);
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        hanse_vaes_limit(widths[i]);
+        if (hanse_vaes_width() == widths[i])
+            bench_apply(masks, words);
+    }
     bench_ring(words);
     bench_shamir(10, 7);
     bench_shamir(64, 43);
