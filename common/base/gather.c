@@ -14,17 +14,19 @@ hanse_rc hanse_gather_put(hanse_gather *gather, int fd, uint64_t at, hanse_bytes
 {
     hanse_rc rc = HANSE_OK;
 
-    if (gather->room == NULL && (gather->room = hanse_malloc(1, HANSE_GATHER_LEN)) == NULL)
+    if (gather->cap == 0)
+        gather->cap = HANSE_GATHER_LEN;
+    if (gather->room == NULL && (gather->room = hanse_malloc(1, gather->cap)) == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to write %s", what);
     if (gather->at + gather->len != at)
         rc = hanse_gather_flush(gather, fd, what, err);
     for (size_t len; rc == HANSE_OK && piece.len > 0; at += len, piece.data += len, piece.len -= len) {
         if (gather->len == 0)
             gather->at = at;
-        len = piece.len < HANSE_GATHER_LEN - gather->len ? piece.len : HANSE_GATHER_LEN - gather->len;
+        len = piece.len < gather->cap - gather->len ? piece.len : gather->cap - gather->len;
         memcpy(gather->room + gather->len, piece.data, len);
         gather->len += len;
-        if (gather->len == HANSE_GATHER_LEN)
+        if (gather->len == gather->cap)
             rc = hanse_gather_flush(gather, fd, what, err);
     }
     return rc;

@@ -104,6 +104,7 @@ static hanse_rc open_spool(hanse_live_run *run, hanse_session *session, size_t m
     shape->offsets = NULL; /* the spool's */
     if (rc != HANSE_OK)
         return rc;
+    spool->gather.cap = hanse_server_part(run->server, HANSE_GATHER_LEN);
     session->up.run = run;
     session->up.member = member;
     session->up.slot = run->current.slot;

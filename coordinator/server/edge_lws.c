@@ -252,7 +252,7 @@ static int on_writable(struct lws *wsi, hanse_session *session)
         lws_callback_on_writable(wsi);
         return 0;
     }
-    len = hanse_session_fill(session, server->bounce + LWS_PRE, HANSE_FRAGMENT, &first, &last);
+    len = hanse_session_fill(session, server->bounce + LWS_PRE, hanse_server_part(server, HANSE_FRAGMENT), &first, &last);
     if (len > 0) {
         int flags = lws_write_ws_flags(LWS_WRITE_BINARY, first, last);
 

@@ -167,7 +167,16 @@ struct hanse_server {
     hanse_err outcome_err;
 };
 
-#define HANSE_FRAGMENT ((size_t)64 << 10) /* bytes of a websocket frame */
+#define HANSE_FRAGMENT ((size_t)64 << 10) /* bytes of a websocket frame, at most */
+
+/* One session's part of the memory that all use at once for bytes on their way in, or out: `most` bytes, and less where there are many
+ * sessions, so that the sum stays what it is; never less than a TLS record. libwebsockets keeps what of a frame a socket does not take. */
+static inline size_t hanse_server_part(const hanse_server *server, size_t most)
+{
+    const size_t all = (size_t)4 << 20, least = (size_t)16 << 10, part = all / (server->sessions_count + 1);
+
+    return part > most ? most : part < least ? least : part;
+}
 
 /* ---- service.c, in steps: for a caller with a loop of its own ---- */
 /* `dir`, `config` and `options` are set, the directory's lock is held. hanse_server_close() afterwards, also after an error.

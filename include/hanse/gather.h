@@ -9,7 +9,8 @@
 #define HANSE_GATHER_LEN ((size_t)128 << 10)
 
 typedef struct hanse_gather { /* zeros: empty */
-    uint8_t *room; /* [HANSE_GATHER_LEN], taken by the first piece */
+    size_t cap;    /* bytes of `room`, to be set before the first piece; 0: HANSE_GATHER_LEN */
+    uint8_t *room; /* taken by the first piece */
     size_t len;
     uint64_t at;   /* where in the file it belongs */
 } hanse_gather;

@@ -44,17 +44,18 @@ static void test_pieces(void **state)
     assert_non_null(got);
     for (size_t i = 0; i < TOTAL; i++)
         sent[i] = (uint8_t)(i * 2654435761u >> 11);
-    for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
-        hanse_gather gather = {0};
+    for (size_t p = 0; p < 2 * (sizeof pieces / sizeof *pieces); p++) {
+        const size_t piece = pieces[p / 2], cap = p % 2 == 0 ? HANSE_GATHER_LEN : 16384;
+        hanse_gather gather = {.cap = p % 2 == 0 ? 0 : cap};
         hanse_err err = {0};
         int fd = scratch();
 
-        for (size_t at = 0; at < TOTAL; at += pieces[p]) {
-            size_t len = TOTAL - at < pieces[p] ? TOTAL - at : pieces[p];
+        for (size_t at = 0; at < TOTAL; at += piece) {
+            size_t len = TOTAL - at < piece ? TOTAL - at : piece;
 
             assert_int_equal(hanse_gather_put(&gather, fd, 7 + at, (hanse_bytes){sent + at, len}, "test", &err), HANSE_OK);
-            assert_true(gather.len < HANSE_GATHER_LEN);
-            assert_int_equal((size_t)size_of(fd) % HANSE_GATHER_LEN, size_of(fd) == 0 ? 0 : 7);
+            assert_true(gather.len < cap);
+            assert_int_equal((size_t)size_of(fd) % cap, size_of(fd) == 0 ? 0 : 7);
         }
         assert_int_equal(hanse_gather_flush(&gather, fd, "test", &err), HANSE_OK);
         assert_int_equal(size_of(fd), 7 + TOTAL);
