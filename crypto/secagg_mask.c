@@ -53,23 +53,27 @@ void secagg_streams_clear(secagg_streams *streams)
     *streams = (secagg_streams){NULL, 0};
 }
 
-/* Is the word at `place` of its segment a sanity word, and what must it be? */
-static bool is_sanity(const hanse_secagg_segment *segment, uint64_t place, uint64_t *want, uint64_t survivors)
+/* The first word of the chunk that is a sanity word; chunk.words where none is. */
+static uint32_t first_sanity(const hanse_secagg_segment *segment, hanse_secagg_chunk chunk)
 {
-    if (place < segment->count)
-        return false;
-    *want = place == segment->count + HANSE_SECAGG_SANITY_WORDS - 1 ? survivors : 0;
-    return true;
+    uint64_t before = segment->count > chunk.word ? segment->count - chunk.word : 0;
+
+    return before < chunk.words ? (uint32_t)before : chunk.words;
+}
+
+/* What the sanity word at `place` of its segment must be. */
+static uint64_t sanity(const hanse_secagg_segment *segment, uint64_t place, uint64_t survivors)
+{
+    return place == segment->count + HANSE_SECAGG_SANITY_WORDS - 1 ? survivors : 0;
 }
 
 void secagg_sanity_write(const hanse_secagg_spec *spec, hanse_secagg_chunk chunk, void *words)
 {
     const hanse_secagg_segment *segment = &spec->segments[chunk.segment];
-    uint64_t want;
 
-    for (uint32_t k = 0; k < chunk.words; k++) {
-        if (!is_sanity(segment, chunk.word + k, &want, 1))
-            continue;
+    for (uint32_t k = first_sanity(segment, chunk); k < chunk.words; k++) {
+        uint64_t want = sanity(segment, chunk.word + k, 1);
+
         if (segment->bits <= 32)
             ((uint32_t *)words)[k] = (uint32_t)want;
         else
@@ -81,17 +85,19 @@ hanse_rc secagg_sanity_check(const hanse_secagg_spec *spec, hanse_secagg_chunk c
                              hanse_err *err)
 {
     const hanse_secagg_segment *segment = &spec->segments[chunk.segment];
-    uint64_t low = UINT64_MAX >> (64 - segment->bits), want, wrong = 0;
+    const uint64_t low = UINT64_MAX >> (64 - segment->bits);
+    uint64_t wrong = 0;
 
     for (uint32_t k = 0; k < chunk.words; k++) {
-        uint64_t word;
-
         if (segment->bits <= 32)
-            word = ((uint32_t *)words)[k] &= (uint32_t)low;
+            ((uint32_t *)words)[k] &= (uint32_t)low;
         else
-            word = ((uint64_t *)words)[k] &= low;
-        if (is_sanity(segment, chunk.word + k, &want, survivors))
-            wrong |= word ^ want;
+            ((uint64_t *)words)[k] &= low;
+    }
+    for (uint32_t k = first_sanity(segment, chunk); k < chunk.words; k++) {
+        uint64_t word = segment->bits <= 32 ? ((uint32_t *)words)[k] : ((uint64_t *)words)[k];
+
+        wrong |= word ^ sanity(segment, chunk.word + k, survivors);
     }
     if (wrong != 0)
         return HANSE_SECAGG_FAIL(err, SANITY, "segment %u: the masks did not cancel, the sum is worthless", chunk.segment);
