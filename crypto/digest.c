@@ -11,6 +11,8 @@ static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256; /* for the life of the process: a fetch costs more than a small digest */
 static EVP_MAC_CTX *hmac_sha256;
 
+static const uint8_t zeros[32] = {0};
+
 static void fetch(void)
 {
     const OSSL_PARAM digest[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){"SHA256"}, 0), OSSL_PARAM_construct_end()};
@@ -18,7 +20,7 @@ static void fetch(void)
 
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     hmac_sha256 = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
-    if (hmac_sha256 != NULL && EVP_MAC_CTX_set_params(hmac_sha256, digest) != 1) {
+    if (hmac_sha256 != NULL && EVP_MAC_init(hmac_sha256, zeros, sizeof zeros, digest) != 1) { /* OpenSSL 3.0.0 copies no context without a key */
         EVP_MAC_CTX_free(hmac_sha256);
         hmac_sha256 = NULL;
     }
@@ -90,10 +92,13 @@ static hanse_rc hmac(uint8_t out[32], hanse_bytes key, const hanse_bytes *parts,
     size_t len;
 
     (void)pthread_once(&fetched, fetch);
-    if (hmac_sha256 != NULL)
-        ctx = EVP_MAC_CTX_dup(hmac_sha256);
-    if (ctx == NULL || EVP_MAC_init(ctx, key.data, key.len, NULL) != 1)
+    if (hmac_sha256 == NULL)
+        return HANSE_FAIL_OPENSSL(err, HANSE_E_USAGE, "HMAC");
+    ctx = EVP_MAC_CTX_dup(hmac_sha256);
+    if (ctx == NULL)
         rc = HANSE_FAIL_OPENSSL(err, HANSE_E_NOMEM, "HMAC");
+    else if (EVP_MAC_init(ctx, key.data, key.len, NULL) != 1)
+        rc = HANSE_FAIL_OPENSSL(err, HANSE_E_USAGE, "HMAC");
     for (size_t i = 0; rc == HANSE_OK && i < parts_count; i++)
         if (parts[i].len > 0 && EVP_MAC_update(ctx, parts[i].data, parts[i].len) != 1)
             rc = HANSE_FAIL_OPENSSL(err, HANSE_E_USAGE, "HMAC");
@@ -107,8 +112,6 @@ static hanse_rc hmac(uint8_t out[32], hanse_bytes key, const hanse_bytes *parts,
  * times as long as the two or three blocks to be hashed, and a site of a large consortium makes thousands of them in a round. */
 hanse_rc hanse_hkdf_extract(uint8_t prk[32], hanse_bytes salt, hanse_bytes ikm, hanse_err *err)
 {
-    static const uint8_t zeros[32] = {0};
-
     return hmac(prk, salt.len > 0 ? salt : (hanse_bytes){zeros, sizeof zeros}, &ikm, 1, err);
 }
 

@@ -13,9 +13,9 @@ typedef struct hanse_lane {
     bool subtract;
 } hanse_lane;
 
-/* Bytes a vector: 64 (AVX-512), 32 (AVX2), or 0: this processor has no VAES, or it failed its test. Thread-safe. */
+/* Bytes a vector: 64 (AVX-512), 32 (AVX2), or 0: this processor has no VAES, or it did not pass its test. Thread-safe. */
 size_t hanse_vaes_width(void);
-/* For tests: at most this wide from now on. */
+/* For tests: at most this wide from now on; not while another thread masks. */
 void hanse_vaes_limit(size_t width);
 /* The stream of `key` from byte `position` on, over words [len bytes]; position and len are multiples of the lane.
  * The width is not 0. */

@@ -26,7 +26,7 @@ void hanse_sha256_clear(hanse_sha256_stream *stream); /* releases; EMPTY afterwa
 
 /* prk = HKDF-Extract(salt, ikm); an empty salt stands for 32 zero bytes. Errors: NOMEM, USAGE. */
 HANSE_MUST_CHECK hanse_rc hanse_hkdf_extract(uint8_t prk[32], hanse_bytes salt, hanse_bytes ikm, hanse_err *err);
-/* out = HKDF-Expand(prk, info, out_len), out_len 1..8160 bytes. Errors: NOMEM, USAGE. */
+/* out = HKDF-Expand(prk, info, out_len), out_len 1..8160 bytes; undefined after an error. No overlap. Errors: NOMEM, USAGE. */
 HANSE_MUST_CHECK hanse_rc hanse_hkdf_expand(uint8_t *out, size_t out_len, const uint8_t prk[32], hanse_bytes info,
                                             hanse_err *err);
 
