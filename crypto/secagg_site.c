@@ -99,7 +99,10 @@ static hanse_rc take_peer(hanse_secagg_site *site, const hanse_secagg_event *eve
     if (rc != HANSE_OK)
         return rc;
     if ((uint32_t)idx == site->config->self) {
-        return epoch.epoch > newest_epoch(site) ? facts_rolled_back(site, actions, err) : HANSE_OK;
+        const hanse_secagg_epoch *own = &site->peers[idx];
+        bool unknown = epoch.epoch > newest_epoch(site) || (epoch.epoch == own->epoch && !same(epoch.pub, own->pub, 32));
+
+        return unknown ? facts_rolled_back(site, actions, err) : HANSE_OK;
     }
     if (epoch.epoch < site->peers[idx].epoch
         || (epoch.epoch == site->peers[idx].epoch && !same(epoch.pub, site->peers[idx].pub, 32)))
@@ -252,10 +255,9 @@ static hanse_rc check_own(hanse_secagg_site *site, const secagg_view *view, cons
     if (spec->slot < site->floor_slot)
         return HANSE_SECAGG_FAIL(err, ROLLBACK, "slot %llu was opened before this site recovered", (unsigned long long)spec->slot);
     if (view->has[config->self]) { /* its signature was verified with the others' */
-        if (fact == NULL || fact->state == STATE_NONE)
+        /* Of a slot it leaves one: another one under its signature is of a time that this state has forgotten. */
+        if (fact == NULL || fact->state == STATE_NONE || !same(view->hashes[config->self], fact->ticket_hash, 32))
             return facts_rolled_back(site, actions, err);
-        if (!same(view->hashes[config->self], fact->ticket_hash, 32))
-            return HANSE_SECAGG_FAIL(err, TICKET, "the spec lists another ticket of this site than it left");
     }
     if (fact != NULL && (fact->flags & FLAG_DEAD) != 0)
         return HANSE_SECAGG_FAIL(err, DEAD, "slot %llu was declared dead", (unsigned long long)spec->slot);
