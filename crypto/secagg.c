@@ -174,6 +174,10 @@ hanse_rc hanse_secagg_params_check(const hanse_secagg_params *params, const hans
         return HANSE_SECAGG_FAIL(err, COHORT, "t = %u shares, must be %u to n - D = %u", t, floor_t(n, c), n - d);
     if (m < policy->survivors_min)
         return HANSE_SECAGG_FAIL(err, COHORT, "m = %u survivors, this site's policy asks for %u", m, policy->survivors_min);
+    if (c < policy->collusion_min)
+        return HANSE_SECAGG_FAIL(err, COHORT, "c = %u colluding sites assumed, this site's policy asks for %u", c, policy->collusion_min);
+    if (t < policy->threshold_min)
+        return HANSE_SECAGG_FAIL(err, COHORT, "t = %u shares open a secret, this site's policy asks for %u", t, policy->threshold_min);
     if (check_degree(params, err) != HANSE_OK)
         return HANSE_E_QUORUM;
     honest = hanse_secagg_honest(params);

@@ -50,6 +50,10 @@ static const hanse_config_field policy_fields[] = {
      .help = "masked: insist on sums of at least so many sites; 0: the floor"},
     {.key = "honest_min", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, raw.honest_min), .max = 1024, .value = "0", .unit = "sites",
      .help = "masked: insist on so many honest sites in every sum, whoever colludes; 0: the floor"},
+    {.key = "collusion_min", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, raw.collusion_min), .max = 1024, .value = "0", .unit = "sites",
+     .help = "masked: insist on protection against so many sites that collude with the coordinator; 0: the floor"},
+    {.key = "threshold_min", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_node_config, raw.threshold_min), .max = 1024, .value = "0", .unit = "sites",
+     .help = "masked: insist that so many sites must help to open anything; 0: the floor"},
     {.key = "share_max", .kind = HANSE_CONFIG_REAL, HANSE_CONFIG_AT(hanse_node_config, raw.share_max), .low = 0.01, .high = 1, .value = "0.9",
      .help = "masked: decline where this site would hold more than this part of all rows: the sum would be its own update"},
     {.key = "ticket_life_max", .kind = HANSE_CONFIG_DURATION, HANSE_CONFIG_AT(hanse_node_config, raw.ticket_life_max_ms), .min = 3600000,
@@ -115,7 +119,9 @@ static hanse_rc policy_of(hanse_node_config *config, const hanse_config_where *w
 {
     config->policy.allow_sealed = config->raw.allow_sealed;
     config->policy.masking = (hanse_secagg_policy){.allow_two = config->raw.allow_two, .trusted_coordinator = config->raw.trusted_coordinator,
-                                                   .survivors_min = (uint32_t)config->raw.survivors_min, .honest_min = (uint32_t)config->raw.honest_min};
+                                                   .survivors_min = (uint32_t)config->raw.survivors_min, .honest_min = (uint32_t)config->raw.honest_min,
+                                                   .collusion_min = (uint32_t)config->raw.collusion_min,
+                                                   .threshold_min = (uint32_t)config->raw.threshold_min};
     config->policy.share_max_ppm = (uint32_t)(config->raw.share_max * 1e6 + 0.5);
     config->policy.ticket_life_max_ms = config->raw.ticket_life_max_ms;
     if (config->raw.accept_count == 0)
@@ -271,7 +277,13 @@ hanse_rc hanse_node_config_template(hanse_buf *out, const char *coordinator, con
         "  # Under a sealed plan the coordinator could read this site's single updates. true: this site trusts it not to.\n"
         "  allow_sealed: false\n"
         "  # A sum over two sites tells each the other's part. true: this site agrees to runs of two.\n"
-        "  allow_two: false\n\n"
+        "  allow_two: false\n"
+        "  # Masked runs: ask for more than docs/privacy.md's floors; 0: the floors.\n"
+        "#  survivors_min: 0                 # sites in every sum at least: so many may be missing as the run has more\n"
+        "#  honest_min: 0                    # honest sites in every sum, whoever colludes\n"
+        "#  collusion_min: 0                 # sites that may collude with the coordinator, and learn nothing\n"
+        "#  threshold_min: 0                 # sites that must help to open anything\n"
+        "#  ticket_life_max: 30d             # of the keys left for rounds to come\n\n"
         "# What the link to the coordinator may carry, for a line that others use too.\n"
         "#transfer:\n"
         "#  rate: 2MiB                       # bytes a second, each way\n"

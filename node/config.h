@@ -43,7 +43,7 @@ typedef struct hanse_node_config {
         char **accept; /* plan hashes as hex, or the one word "any" */
         size_t accept_count;
         bool allow_sealed, allow_two, trusted_coordinator;
-        uint64_t survivors_min, honest_min, ticket_life_max_ms;
+        uint64_t survivors_min, honest_min, collusion_min, threshold_min, ticket_life_max_ms;
         double share_max;
         char **windows; /* "HH:MM-HH:MM" */
         size_t windows_count;

@@ -72,6 +72,8 @@ typedef struct hanse_secagg_policy {
     bool trusted_coordinator; /* c = 0: the coordinator is trusted not to collude */
     uint32_t survivors_min;   /* insist on m >= this */
     uint32_t honest_min;      /* insist on this many honest inputs in a sum */
+    uint32_t collusion_min;   /* insist on c >= this */
+    uint32_t threshold_min;   /* insist on t >= this */
 } hanse_secagg_policy;
 
 /* The floors for n sites: c = max(1, n/5), D = c (0 at n <= 3), m = n - D, t = (n+c)/2 + 1 and >= 2n/3 from n = 10 on.
