@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define GRACE_US ((uint64_t)15000)
@@ -337,8 +338,10 @@ hanse_rc hanse_agent_run(const char *dir, const hanse_node_config *config, const
 {
     struct sigaction action = {.sa_handler = on_signal};
     hanse_agent *agent = NULL;
-    hanse_rc rc = hanse_agent_open(&agent, dir, config, options, err);
+    hanse_rc rc;
 
+    (void)prctl(PR_SET_DUMPABLE, 0); /* keys are in memory: no core dumps */
+    rc = hanse_agent_open(&agent, dir, config, options, err);
     if (rc != HANSE_OK)
         return rc;
     stop_asked = 0;
