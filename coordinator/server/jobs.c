@@ -61,7 +61,9 @@ static void verify_done(hanse_job *job)
     verify_job *self = (verify_job *)job;
     hanse_live_run *run = self->run;
 
-    const bool open = !job->cancelled && run->round_open && run->current.slot == self->slot;
+    /* A site that declined meanwhile is out, and its upload must not be in the cut. */
+    const bool open = !job->cancelled && run->round_open && run->current.slot == self->slot &&
+                      run->round.members[self->member] == HANSE_MEMBER_VERIFYING;
 
     hanse_spool_close(&self->spool);
     if (open && self->rc == HANSE_OK && run->masks != NULL)
