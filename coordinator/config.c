@@ -3,6 +3,8 @@
 #include "hanse/config.h"
 #include "hanse/file.h"
 
+#include <unistd.h>
+
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL}; /* hanse_level */
 
 static const hanse_config_field limit_fields[] = {
@@ -22,8 +24,8 @@ static const hanse_config_field limit_fields[] = {
     {.key = "messages_per_second", .kind = HANSE_CONFIG_UINT,
      HANSE_CONFIG_AT(hanse_coordinator_config, limits.messages_per_second), .min = 1, .max = 1000, .value = "200",
      .help = "of one connection, on average over ten seconds; pieces of contributions aside"},
-    {.key = "workers", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_coordinator_config, limits.workers), .min = 1, .max = 64,
-     .value = "2", .help = "threads that open and sum contributions"},
+    {.key = "workers", .kind = HANSE_CONFIG_UINT, HANSE_CONFIG_AT(hanse_coordinator_config, limits.workers), .max = 64,
+     .value = "0", .help = "threads that open and sum contributions; 0: one a processor"},
     {.key = NULL}};
 
 static const hanse_config_field log_fields[] = {
@@ -87,6 +89,10 @@ hanse_rc hanse_coordinator_config_parse(hanse_coordinator_config *out, hanse_byt
     } else if (hanse_coordinator_address_split(config.listen, config.listen_host, &config.listen_port, &inner) != HANSE_OK) {
         rc = HANSE_CONFIG_FAIL(where, err, "listen", "%s", inner.text);
     }
+    if (config.limits.workers == 0) {
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+        config.limits.workers = processors < 1 ? 1 : processors > 64 ? 64 : (uint64_t)processors;
+    }
     if (rc == HANSE_OK)
         *out = config;
     hanse_config_where_free(where);
@@ -130,7 +136,7 @@ hanse_rc hanse_coordinator_config_template(hanse_buf *out, const char *name, con
                             "  spool: 64GiB             # disk for the contributions of open rounds\n"
                             "  spool_per_site: 16GiB    # of it, for one site\n"
                             "  messages_per_second: 200 # of one connection\n"
-                            "  workers: 2               # threads that open and sum contributions\n"
+                            "  workers: 0               # threads that open and sum contributions; 0: one a processor\n"
                             "\n"
                             "log:\n"
                             "  level: info              # error, warn, info or debug\n",

@@ -33,7 +33,7 @@ typedef struct hanse_coordinator_config {
         uint64_t messages_per_second;  /* of one connection, on average over ten seconds */
         uint64_t spool_bytes;          /* of all uploads of open rounds */
         uint64_t spool_bytes_per_site; /* of one site's */
-        uint64_t workers;              /* threads that open and sum contributions */
+        uint64_t workers;              /* threads that open and sum contributions; at least 1 */
     } limits;
     int level; /* hanse_level */
 } hanse_coordinator_config;

@@ -454,7 +454,7 @@ static void configuration(void **state)
         {"name: n\naddress: h:1\n", "listen"},
         {"name: n\naddress: h:0\nlisten: h:1\n", "c:2: address"},
         {"name: n\naddress: h:1\nlisten: h\n", "c:3: listen"},
-        {"name: n\naddress: h:1\nlisten: h:1\nlimits: {workers: 0}\n", "workers"},
+        {"name: n\naddress: h:1\nlisten: h:1\nlimits: {workers: 65}\n", "workers"},
         {"name: n\naddress: h:1\nlisten: h:1\ncolour: red\n", "colour"},
     };
 
