@@ -305,6 +305,7 @@ void hanse_live_run_free(hanse_live_run *run)
     hanse_roster_clear(&run->roster);
     hanse_plan_free(run->plan);
     hanse_buf_clear(&run->digests);
+    hanse_buf_clear(&run->best_digests);
     hanse_buf_clear(&run->new_digests);
     hanse_buf_clear(&run->last_result);
     hanse_buf_clear(&run->last_result_sig);

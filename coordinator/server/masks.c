@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #define WAIT_MAX_MS 60000u /* for the last epochs and tickets, once there are enough */
+#define TELL_MS 1000u     /* newer epochs, once all are known */
 #define WAIT_SHARE 10      /* ... but no more than this part of the round's deadline */
 
 /* ---- life ---- */
@@ -247,6 +248,12 @@ static hanse_rc keep_epoch(hanse_mask_member *member, const hanse_msg_signed *ep
     return HANSE_OK;
 }
 
+/* Has every member stated an epoch? Before that a ticket opens the easier, the more hold a share of it. */
+static bool is_known(const hanse_live_run *run)
+{
+    return run->masks->epochs_count == run->roster.sites_count;
+}
+
 /* A verified, newer statement of this member. */
 static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_signed *epoch, hanse_err *err)
 {
@@ -260,10 +267,10 @@ static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_s
     masks->members[member].from_slot = 0;
     for (size_t i = 0; i < run->roster.sites_count; i++)
         masks->members[i].told = false;
-    if (masks->epochs_count == run->roster.sites_count)
+    if (first && is_known(run))
         tell_all(run);
-    else if (masks->tell_ms == 0)
-        masks->tell_ms = hanse_clock_wall_ms() + patience_ms(run); /* a ticket opens the easier, the more hold a share of it */
+    else if (masks->tell_ms == 0) /* together: one member's stream of new epochs is not everybody's */
+        masks->tell_ms = hanse_clock_wall_ms() + (is_known(run) ? TELL_MS : patience_ms(run));
     return HANSE_OK;
 }
 
@@ -293,7 +300,8 @@ void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
             if (rc == HANSE_OK)
                 rc = take_epoch(run, member, message, &err);
         }
-        if (rc == HANSE_OK && run->masks->tell_ms == 0 && !run->masks->members[member].told) /* it has seen nothing on this connection */
+        /* It has seen nothing on this connection, and may not stay until the others are told. */
+        if (rc == HANSE_OK && (run->masks->tell_ms == 0 || is_known(run)) && !run->masks->members[member].told)
             tell_epochs(run, member);
     }
     if (rc != HANSE_OK)

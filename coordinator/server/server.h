@@ -67,6 +67,9 @@ struct hanse_live_run {
 
     hanse_path model_path; /* the current model */
     hanse_buf digests;     /* of its chunks, 32 bytes each */
+    hanse_buf best_digests; /* those of the model best_root, once a site asked for it; */
+    uint8_t best_digests_of[32];
+    uint64_t best_size;
 
     bool requested;        /* an operator asked for a round (schedule on-demand) */
     bool round_open;
@@ -169,11 +172,11 @@ struct hanse_server {
 
 #define HANSE_FRAGMENT ((size_t)64 << 10) /* bytes of a websocket frame, at most */
 
-/* One session's part of the memory that all use at once for bytes on their way in, or out: `most` bytes, and less where there are many
- * sessions, so that the sum stays what it is; never less than a TLS record. libwebsockets keeps what of a frame a socket does not take. */
+/* One session's part of 4 MiB for bytes on their way in, or out: `most` bytes, less where there are many sessions, in pages; 16 KiB, a TLS
+ * record, from 255 on. A part that was taken does not shrink. libwebsockets keeps what of a frame a socket does not take. */
 static inline size_t hanse_server_part(const hanse_server *server, size_t most)
 {
-    const size_t all = (size_t)4 << 20, least = (size_t)16 << 10, part = all / (server->sessions_count + 1);
+    const size_t all = (size_t)4 << 20, least = (size_t)16 << 10, part = all / (server->sessions_count + 1) & ~(size_t)4095;
 
     return part > most ? most : part < least ? least : part;
 }

@@ -177,7 +177,22 @@ static hanse_rc on_hello(hanse_session *session, const hanse_msg_hello *hello, h
     return HANSE_OK;
 }
 
-static hanse_rc open_download(hanse_download *down, const hanse_server *server, const hanse_msg_fetch *fetch, const hanse_live_run *run,
+/* Read the best model once, not for every site that asks: it may be large, and this is the service thread. */
+static hanse_rc know_best(hanse_live_run *run, const char *path, hanse_err *err)
+{
+    hanse_rc rc;
+
+    if (run->best_digests.len > 0 && memcmp(run->best_digests_of, run->row.best_root, 32) == 0)
+        return HANSE_OK;
+    hanse_buf_clear(&run->best_digests);
+    rc = hanse_model_digests(&run->best_digests, &run->best_size, path, err);
+    if (rc != HANSE_OK)
+        hanse_buf_clear(&run->best_digests);
+    memcpy(run->best_digests_of, run->row.best_root, 32);
+    return rc;
+}
+
+static hanse_rc open_download(hanse_download *down, const hanse_server *server, const hanse_msg_fetch *fetch, hanse_live_run *run,
                               hanse_err *err)
 {
     hanse_path path;
@@ -191,7 +206,10 @@ static hanse_rc open_download(hanse_download *down, const hanse_server *server, 
     } else if (run->row.best_round > 0 && memcmp(fetch->model_root, run->row.best_root, 32) == 0) {
         rc = hanse_store_model_path(path, server->dir, run->row.run_id, run->row.best_round, err);
         if (rc == HANSE_OK)
-            rc = hanse_model_digests(&down->digests, &down->size, path, err);
+            rc = know_best(run, path, err);
+        if (rc == HANSE_OK)
+            rc = hanse_buf_append(&down->digests, run->best_digests.data, run->best_digests.len, err);
+        down->size = run->best_size;
     } else {
         rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "no such model: the round has moved on");
     }
