@@ -369,6 +369,8 @@ hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err)
     info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
     info.user = server;
     info.pt_serv_buf_size = HANSE_FRAGMENT;
+    info.timeout_secs = (unsigned)(server->config->limits.handshake_ms / 1000 + 1); /* the context's: TLS ... */
+    info.timeout_secs_ah_idle = info.timeout_secs;                                 /* ... and the request's head */
     server->context = lws_create_context(&info);
     if (server->context == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "libwebsockets did not start");
@@ -383,7 +385,6 @@ hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err)
     info.options |= LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT | LWS_SERVER_OPTION_PEER_CERT_NOT_REQUIRED |
                     LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND;
     info.retry_and_idle_policy = &keep_alive;
-    info.timeout_secs = (unsigned)(server->config->limits.handshake_ms / 1000 + 1);
     server->vhost = lws_create_vhost(server->context, &info);
     if (server->vhost == NULL)
         return HANSE_FAIL(err, HANSE_E_INVALID, "cannot listen on %s: is another service there, is the address this machine's, "
