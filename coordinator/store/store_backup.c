@@ -54,6 +54,7 @@ static hanse_rc check_pages(hanse_store *store, hanse_err *err)
 
 hanse_rc hanse_store_restored(hanse_store *store, uint64_t now_ms, size_t *voided, hanse_err *err)
 {
+    static const char *const past[] = {"DELETE FROM request", "DELETE FROM ticket", "DELETE FROM answer"}; /* tickets are for slots that are skipped */
     hanse_query query;
     hanse_rc rc = check_pages(store, err);
 
@@ -77,8 +78,8 @@ hanse_rc hanse_store_restored(hanse_store *store, uint64_t now_ms, size_t *voide
         hanse_query_bind_int(&query, HANSE_STORE_SLOTS_SKIPPED);
         rc = hanse_query_run(&query);
     }
-    if (rc == HANSE_OK) /* tickets are for slots that are skipped */
-        rc = hanse_query_exec(store, "DELETE FROM request; DELETE FROM ticket; DELETE FROM answer", err);
+    for (size_t i = 0; rc == HANSE_OK && i < sizeof past / sizeof *past; i++)
+        rc = hanse_query_exec(store, past[i], err);
     if (rc == HANSE_OK)
         rc = hanse_store_event_add(store, NULL, now_ms, err, "restored from a backup, open rounds made void: %zu", *voided);
     return hanse_store_end(store, rc, err);
