@@ -80,6 +80,23 @@ class Renew(TestCase):
         c.node("a", "run", "--once", env=late)
         self.assertEqual(c.log_of("coordinator").count("certificate_expires"), 1)
 
+    def test_list_that_ended_while_a_site_was_away(self):
+        """The site's copy of the revocation list is past its end, the coordinator's is not: it connects, and takes the newer one."""
+        c = self.consortium(["a"])
+        c.service.stop()
+        late = {"LD_PRELOAD": LATE_CLOCK, "LATE_CLOCK_DAYS": "300"}
+        c.serve(env=late)
+        self.assertIn("certificates_renewed", c.node("a", "run", "--once", env=late).err)
+        c.service.stop()
+        late["LATE_CLOCK_DAYS"] = "400"
+        c.coordinator("revoke", env=late)
+        c.serve(env=late)
+        before = self.read(c, "a", "crl.pem")
+        out = c.node("a", "run", "--once", env=late).err
+        self.assertIn("connected", out)
+        self.assertNotIn("link_down", out)
+        self.assertNotEqual(self.read(c, "a", "crl.pem"), before)
+
     def test_revoked_while_a_round_was_open(self):
         """A service that was stopped within a masked round finds one of its members revoked: that round is void, the run goes on."""
         c = self.consortium(["a", "b", "c", "d"])
