@@ -85,6 +85,7 @@ static int set_up_tls(hanse_server *server, SSL_CTX *ctx)
         return 1;
     SSL_CTX_set_cert_store(ctx, trust);
     server->ssl_ctx = ctx;
+    server->crl_in_use = hanse_crl_number(server->crl);
     /* A resumed session would skip the chain and the revocation list: no tickets, no cache. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
@@ -130,11 +131,13 @@ hanse_rc hanse_edge_reload_crl(hanse_server *server, hanse_err *err)
     SSL_CTX_set_cert_store(server->ssl_ctx, trust);
     for (hanse_session *session = server->sessions; session != NULL; session = session->next) {
         hanse_store_site site = {0};
+        hanse_rc rc = session->has_cert ? hanse_store_site_by_id(server->store, session->site_id, &site, err) : HANSE_OK;
 
-        if (session->has_cert && hanse_store_site_by_id(server->store, session->site_id, &site, NULL) == HANSE_OK &&
-            site.status == HANSE_STORE_REVOKED)
+        if (rc == HANSE_OK && session->has_cert && site.status == HANSE_STORE_REVOKED)
             hanse_session_refuse(session, HANSE_E_IDENTITY, "this site's certificate was revoked");
         hanse_store_site_clear(&site);
+        if (rc != HANSE_OK)
+            return rc;
     }
     return HANSE_OK;
 }

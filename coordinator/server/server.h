@@ -162,6 +162,8 @@ struct hanse_server {
     hanse_cert *ca;
     hanse_buf sign_cert_pem, crl_pem;
     hanse_crl *crl;
+    uint64_t crl_in_use;  /* number of the list that the listener and the runs have */
+    uint64_t requests_ms; /* what commands left could not be taken: try again then [wall ms]; 0: all is taken */
     void *ssl_ctx; /* SSL_CTX of the listener, to change the revocation list */
     uint8_t *bounce; /* LWS_PRE + HANSE_FRAGMENT bytes to send from */
     const hanse_service_options *options;

@@ -63,8 +63,10 @@ static void *listen_for_wakes(void *arg)
         if (fds[1].revents != 0)
             break;
         client = accept4(self->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client < 0)
+        if (client < 0) {
+            (void)poll(&fds[1], 1, 100); /* no descriptors left, perhaps: it stays readable */
             continue;
+        }
         (void)setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         if (recv(client, line, sizeof line, 0) == 5 && memcmp(line, "wake\n", 5) == 0) {
             atomic_store(&woken, true);
@@ -213,18 +215,22 @@ static hanse_rc load_identity(hanse_server *server, hanse_err *err)
 
 /* ---- the loop ---- */
 
+#define REQUESTS_AGAIN_MS 5000
+
 /* Commands left requests in the store, revoked a site, or submitted a run. */
 static hanse_rc take_requests(hanse_server *server, hanse_err *err)
 {
-    uint64_t crl_number = hanse_crl_number(server->crl);
     hanse_store_request *requests = NULL;
     size_t count = 0;
     hanse_rc rc = load_crl(server, err);
 
-    if (rc == HANSE_OK && hanse_crl_number(server->crl) != crl_number)
+    if (rc == HANSE_OK && hanse_crl_number(server->crl) != server->crl_in_use) {
         rc = hanse_edge_reload_crl(server, err);
-    for (hanse_live_run *run = server->runs; rc == HANSE_OK && hanse_crl_number(server->crl) != crl_number && run != NULL; run = run->next)
-        hanse_masks_refresh(run);
+        for (hanse_live_run *run = server->runs; rc == HANSE_OK && run != NULL; run = run->next)
+            hanse_masks_refresh(run);
+        if (rc == HANSE_OK)
+            server->crl_in_use = hanse_crl_number(server->crl);
+    }
     if (rc == HANSE_OK)
         rc = hanse_live_runs_load(server, err);
     if (rc == HANSE_OK)
@@ -260,8 +266,13 @@ uint64_t hanse_server_serve(hanse_server *server)
         job->done(job);
     if (server->load_ms > 0 && now_ms >= server->load_ms && hanse_live_runs_load(server, &err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "runs_unreadable reason=%s", err.text);
-    if (atomic_exchange(&woken, false) && take_requests(server, &err) != HANSE_OK)
-        hanse_log(HANSE_LOG_ERROR, "requests reason=%s", err.text);
+    if (atomic_exchange(&woken, false) || (server->requests_ms > 0 && now_ms >= server->requests_ms)) {
+        server->requests_ms = 0;
+        if (take_requests(server, &err) != HANSE_OK) { /* a revocation must not wait for the next command */
+            server->requests_ms = now_ms + REQUESTS_AGAIN_MS;
+            hanse_log(HANSE_LOG_ERROR, "requests reason=%s", err.text);
+        }
+    }
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
         hanse_live_run_tick(run, now_ms);
     hanse_edge_log_unlogged(server);
@@ -272,6 +283,8 @@ uint64_t hanse_server_serve(hanse_server *server)
         if (at_ms > now_ms && at_ms < due_ms) /* what was due by now was looked at: if it still is, it waits for something else than time */
             due_ms = at_ms;
     }
+    if (server->requests_ms > now_ms && server->requests_ms < due_ms)
+        due_ms = server->requests_ms;
     return due_ms - now_ms;
 }
 
