@@ -169,7 +169,8 @@ static hanse_rc on_hello(hanse_session *session, const hanse_msg_hello *hello, h
     welcome.welcome.consortium = hanse_bytes_str(server->config->name);
     welcome.welcome.crl = hanse_buf_bytes(&server->crl_pem);
     hanse_session_send(session, &welcome);
-    if (hanse_live_runs_load(server, err) != HANSE_OK)
+    /* A run that could not be loaded is tried again when it is time, not whenever a site comes: its model may be large. */
+    if ((server->load_ms == 0 || now_ms >= server->load_ms) && hanse_live_runs_load(server, err) != HANSE_OK)
         hanse_log(HANSE_LOG_ERROR, "runs_unreadable reason=%s", err->text);
     session->greeted = true; /* not before: loading offers new runs to those who are */
     for (hanse_live_run *run = server->runs; run != NULL; run = run->next)
