@@ -18,6 +18,21 @@ hanse_rc hanse_agent_send(hanse_agent *agent, const hanse_message *message, hans
     return agent->link == NULL ? HANSE_OK : hanse_link_send_message(agent->link, message, err);
 }
 
+/* A run that is new here, and was open when an older copy of this directory was restored: this site may have taken part, and forgotten it. */
+static hanse_rc join(hanse_agent *agent, hanse_err *err)
+{
+    const hanse_offer *offer = &agent->offer.offer;
+    hanse_site_run known;
+    uint64_t recovered_ms = 0;
+    hanse_rc rc = hanse_site_store_run_load(agent->store, offer->run, &known, err);
+
+    if (rc == HANSE_E_NOTFOUND)
+        rc = hanse_site_store_recovered_at(agent->store, &recovered_ms, err);
+    if (rc == HANSE_OK && offer->opened_ms <= recovered_ms + HANSE_CLOCK_SKEW_MS && recovered_ms > 0)
+        rc = hanse_site_store_ask(agent->store, HANSE_SITE_ASK_RECOVER, offer->run, err);
+    return rc == HANSE_OK ? hanse_site_store_run_save(agent->store, &agent->site.run, err) : rc;
+}
+
 static hanse_rc do_judge(hanse_agent *agent, hanse_err *err)
 {
     hanse_site_consent consent = {0};
@@ -40,7 +55,7 @@ static hanse_rc do_judge(hanse_agent *agent, hanse_err *err)
         agent->refused[agent->refused_count++] = *offer;
     }
     if (verdict.rc == HANSE_OK && agent->site.run.stage == HANSE_STAGE_NONE && !agent->site.run.has_result)
-        rc = hanse_site_store_run_save(agent->store, &agent->site.run, err);
+        rc = join(agent, err);
     return rc == HANSE_OK ? hanse_agent_feed(agent, &verdict, err) : rc;
 }
 

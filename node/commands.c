@@ -159,7 +159,8 @@ static hanse_rc accept_retry(hanse_cli *cli, hanse_err *err)
     return rc;
 }
 
-/* For every run that goes on: whatever this directory has forgotten of its tickets must never be answered. */
+/* For every run that goes on, and those that this copy does not know yet: what this directory has forgotten of its tickets must never be
+ * answered. */
 static hanse_rc recover(hanse_cli *cli, hanse_err *err)
 {
     hanse_site_store *store = NULL;
@@ -168,6 +169,8 @@ static hanse_rc recover(hanse_cli *cli, hanse_err *err)
     hanse_rc rc = hanse_site_store_open(&store, cli->dir, err);
 
     if (rc == HANSE_OK)
+        rc = hanse_site_store_recovered(store, hanse_clock_wall_ms(), err);
+    if (rc == HANSE_OK)
         rc = hanse_site_store_offers(store, &rows, &count, err);
     for (size_t i = 0; rc == HANSE_OK && i < count; i++)
         if (rows[i].joined && rows[i].state == HANSE_RUN_GOES_ON) {
@@ -175,7 +178,7 @@ static hanse_rc recover(hanse_cli *cli, hanse_err *err)
             asked++;
         }
     if (rc == HANSE_OK) {
-        hanse_cli_print(cli, "%zu runs: from the next connection on this site leaves out the slots that it may have left tickets for\n", asked);
+        hanse_cli_print(cli, "%zu runs: from the next connection on this site leaves out the slots that it may have left tickets for; so it does in runs that this copy does not know\n", asked);
         cli->data = json_pack("{s:I}", "runs", (json_int_t)asked);
     }
     hanse_free(rows);

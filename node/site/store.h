@@ -98,6 +98,10 @@ HANSE_MUST_CHECK hanse_rc hanse_site_store_ask(hanse_site_store *store, hanse_si
 HANSE_MUST_CHECK hanse_rc hanse_site_store_asked(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], bool *found, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_site_store_ask_done(hanse_site_store *store, hanse_site_ask what, const uint8_t run_id[16], hanse_err *err);
 
+/* When an older copy of the directory was restored, as its operator said: runs that were open by then may have been forgotten whole. */
+HANSE_MUST_CHECK hanse_rc hanse_site_store_recovered(hanse_site_store *store, uint64_t now_ms, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_site_store_recovered_at(hanse_site_store *store, uint64_t *at_ms, hanse_err *err); /* 0: never */
+
 /* The retry that was asked for is granted: the record that says so, and the asking done with, in one transaction. */
 HANSE_MUST_CHECK hanse_rc hanse_site_store_retry_put(hanse_site_store *store, const uint8_t run_id[16], hanse_bytes key, hanse_bytes value, hanse_err *err);
 

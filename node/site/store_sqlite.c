@@ -209,6 +209,23 @@ hanse_rc hanse_site_store_pinned_roster(hanse_site_store *store, uint8_t hash[32
     return meta_get(store, "roster", hash, 32, found, err);
 }
 
+hanse_rc hanse_site_store_recovered(hanse_site_store *store, uint64_t now_ms, hanse_err *err)
+{
+    uint8_t raw[8];
+
+    hanse_store_u64le(raw, now_ms);
+    return meta_put(store, "recovered", raw, sizeof raw, err);
+}
+hanse_rc hanse_site_store_recovered_at(hanse_site_store *store, uint64_t *at_ms, hanse_err *err)
+{
+    uint8_t raw[8];
+    bool found = false;
+    hanse_rc rc = meta_get(store, "recovered", raw, sizeof raw, &found, err);
+
+    *at_ms = rc == HANSE_OK && found ? hanse_load_u64le(raw) : 0;
+    return rc;
+}
+
 hanse_rc hanse_site_store_crl_seen(hanse_site_store *store, uint64_t number, hanse_err *err)
 {
     uint8_t raw[8];

@@ -228,6 +228,54 @@ class Masked(consortium.TestCase):
         rounds(4)
         self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
 
+    def test_restored_copy_that_nobody_told(self):
+        """Without `recover` the site sees keys of its own that it does not know, says so, and answers nothing until it is told."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=9, rounds__schedule="on-demand"))
+        c.start_nodes()
+
+        def rounds(count):
+            for _ in range(count):
+                done = len(self.published(c, run_id))
+                c.coordinator("round", run_id)
+                wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 30)
+
+        rounds(1)
+        c.nodes["a"].stop()
+        shutil.copytree(c.path("a"), c.path("a-old"))
+        c.start_node("a")
+        wait_for(lambda: c.log_of("a").count("connected ") >= 2, "a's return")
+        rounds(2)
+        c.nodes["a"].stop()
+        shutil.rmtree(c.path("a"))
+        os.rename(c.path("a-old"), c.path("a"))
+        c.start_node("a")
+        wait_for(lambda: c.log_of("a").count("connected ") >= 3, "a's return")
+        rounds(1)
+        wait_for(lambda: "rolled_back " in c.log_of("a"), "the alarm")
+        self.assertNotIn("a", self.took_part(self.published(c, run_id)[-1]))
+        c.nodes["a"].stop()
+        c.node("a", "recover")
+        c.start_node("a")
+        wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
+        rounds(4)
+        self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
+
+    def test_run_that_a_restored_copy_forgot(self):
+        """The copy is older than the run: `recover` holds for it all the same, once it is offered."""
+        c = self.consortium(SITES)
+        shutil.copytree(c.path("a"), c.path("a-old"))
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand")))
+        c.accept(run_id)
+        c.start_nodes()
+        c.coordinator("round", run_id)
+        c.nodes["a"].stop()
+        shutil.rmtree(c.path("a"))
+        os.rename(c.path("a-old"), c.path("a"))
+        c.node("a", "recover")
+        c.accept(run_id, ["a"])
+        c.start_node("a")
+        wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
+
     def test_restored_copy_of_three(self):
         """Where a sum needs everybody, the slots that a recovered site does not take are passed over."""
         c, run_id = self.begun(["a", "b", "c"], **dict(MASKED, rounds__deadline="4s", rounds__count=3, rounds__schedule="on-demand"))
