@@ -100,12 +100,12 @@ static bool many_words(void)
 
 static bool many_sites(void)
 {
-    return all_of((const shape[]){{50, 1000, 24}, {50, 1, 64}}, 2);
+    return all_of((const shape[]){{50, 1000, 24}, {50, 1, 64}, {50, 1003, 16}, {50, 1003, 32}}, 4);
 }
 
 static bool most_sites(void)
 {
-    return all_of((const shape[]){{300, 1000, 32}}, 1);
+    return all_of((const shape[]){{300, 1000, 32}, {300, 1, 24}, {300, 1003, 64}}, 3);
 }
 
 int main(int argc, char **argv)

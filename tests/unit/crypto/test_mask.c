@@ -1,9 +1,11 @@
 /* Vectors: tests/vectors/mask_reference.py. */
+#include "crypto/ctr.h"
 #include "crypto/vaes.h"
 #include "hanse/digest.h"
 #include "hanse/hpke.h"
 #include "hanse/mask.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -201,6 +203,42 @@ static void test_pairs_cancel(void **state)
         assert_int_equal(sum[k], 0);
 }
 
+/* The same masks in several threads at once, as workers use them. */
+enum { THREADS = 4, SHARED_WORDS = 40001, SHARED_MASKS = 3 };
+static hanse_mask *shared_masks[SHARED_MASKS];
+static uint32_t shared_words[THREADS][SHARED_WORDS];
+
+static void *apply_shared(void *words)
+{
+    return hanse_mask_apply_u32(shared_masks, SHARED_MASKS, 2, 5, words, SHARED_WORDS, NULL) == HANSE_OK ? words : NULL;
+}
+
+static void test_threads(void **state)
+{
+    static uint32_t alone[SHARED_WORDS];
+    pthread_t threads[THREADS];
+    uint8_t seed[32];
+
+    (void)state;
+    self_seed(seed);
+    memset(alone, 0, sizeof alone);
+    memset(shared_words, 0, sizeof shared_words);
+    for (size_t m = 0; m < SHARED_MASKS; m++, seed[0]++)
+        assert_int_equal(hanse_mask_new(&shared_masks[m], seed, m == 1, NULL), HANSE_OK);
+    for (size_t t = 0; t < THREADS; t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, apply_shared, shared_words[t]), 0);
+    assert_non_null(apply_shared(alone));
+    for (size_t t = 0; t < THREADS; t++) {
+        void *done = NULL;
+
+        assert_int_equal(pthread_join(threads[t], &done), 0);
+        assert_ptr_equal(done, shared_words[t]);
+        assert_memory_equal(shared_words[t], alone, sizeof alone);
+    }
+    for (size_t m = 0; m < SHARED_MASKS; m++)
+        hanse_mask_free(shared_masks[m]);
+}
+
 static void test_memory(void **state)
 {
     uint8_t seed[32] = {1};
@@ -214,6 +252,41 @@ static void test_memory(void **state)
     assert_null(mask);
 }
 
+/* Each vector AES beside OpenSSL's stream, word by word: every place in a group of 512 bytes, heads, tails, lanes and signs. */
+static void test_widths(void **state)
+{
+    enum { BYTES = 2048 };
+    static const size_t lens[] = {8, 16, 504, 512, 520, 1024, 1032, 2040};
+    static uint8_t key[32] = {7}, want[BYTES], got[BYTES];
+    hanse_ctr ctr = HANSE_CTR_EMPTY;
+
+    (void)state;
+    if (hanse_vaes_width() == 0)
+        return;
+    for (uint64_t position = 4096 - 512; position <= 4096 + 512; position += 8)
+        for (size_t i = 0; i < 4 * (sizeof lens / sizeof *lens); i++) {
+            const size_t len = lens[i / 4];
+            const hanse_lane lane = {i % 2 == 0 ? 4 : 8, i / 2 % 2 == 1};
+
+            assert_int_equal(hanse_ctr_key(&ctr, key, NULL), HANSE_OK);
+            assert_int_equal(hanse_ctr_seek(&ctr, position, NULL), HANSE_OK);
+            assert_int_equal(hanse_ctr_next(&ctr, want, len, NULL), HANSE_OK);
+            memset(got, 0x5a, sizeof got);
+            hanse_vaes_fold(key, position, got, len, lane);
+            for (size_t k = 0; k < len; k += lane.len) {
+                uint64_t stream = 0, word = 0, was = 0;
+
+                memcpy(&stream, want + k, lane.len);
+                memcpy(&word, got + k, lane.len);
+                memset(&was, 0x5a, lane.len);
+                was = lane.subtract ? was - stream : was + stream;
+                assert_true(lane.len == 4 ? (uint32_t)was == word : was == word);
+            }
+            assert_int_equal(got[len], 0x5a);
+        }
+    hanse_ctr_clear(&ctr);
+}
+
 /* Everything once with each vector AES that this processor has, and with OpenSSL's stream. */
 int main(void)
 {
@@ -221,7 +294,7 @@ int main(void)
     int failed = 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_seeds), cmocka_unit_test(test_stream), cmocka_unit_test(test_parts), cmocka_unit_test(test_pairs_cancel),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_widths), cmocka_unit_test(test_memory),
     };
 
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
