@@ -70,11 +70,8 @@ bool bars_look_random(hanse_bytes bytes)
     return byte >= 159 && byte <= 381 && word >= 63779 && word <= 67321;
 }
 
-void bars_round(world *w, uint64_t slot, uint32_t gone)
+static void up_to_answers(world *w, uint64_t slot, uint32_t gone, uint32_t answers)
 {
-    uint32_t blamed[HANSE_SECAGG_SITES_MAX < 64 ? HANSE_SECAGG_SITES_MAX : 64];
-
-    assert_true(w->n <= sizeof blamed / sizeof blamed[0]);
     w->keep_values = true;
     world_round_new(w, slot, NULL);
     for (uint32_t i = 0; i < w->n; i++)
@@ -91,13 +88,30 @@ void bars_round(world *w, uint64_t slot, uint32_t gone)
     MUST_WORK(hanse_secagg_round_cut(w->round, &w->err));
     for (uint32_t i = 0; i < w->n; i++)
         MUST_WORK(world_sign_cut(w, i));
-    for (uint32_t i = 0; i < w->n; i++)
+    for (uint32_t i = 0; i < answers; i++)
         MUST_WORK(world_answer(w, i));
+}
+
+void bars_round_unopened(world *w, uint64_t slot, uint32_t gone)
+{
+    uint32_t blamed[64];
+
+    assert_true(w->n <= sizeof blamed / sizeof blamed[0]);
+    up_to_answers(w, slot, gone, w->params.t - 1);
+    assert_int_not_equal(hanse_secagg_round_reconstruct(w->round, blamed, &w->err), HANSE_OK);
+}
+
+void bars_round(world *w, uint64_t slot, uint32_t gone)
+{
+    uint32_t blamed[64];
+
+    assert_true(w->n <= sizeof blamed / sizeof blamed[0]);
+    up_to_answers(w, slot, gone, w->n);
     MUST_WORK(hanse_secagg_round_reconstruct(w->round, blamed, &w->err));
     world_random(w, w->model_root, 32); /* the next round has another model */
 }
 
-void bars_residual(const world *w, uint64_t slot, uint32_t i, uint32_t corrupt, uint32_t *words)
+void bars_residual(const world *w, uint64_t slot, uint32_t i, uint32_t corrupt, bool opened, uint32_t *words)
 {
     const hanse_secagg_round *round = w->round;
     const hanse_secagg_spec *spec = &round->view.spec;
@@ -109,12 +123,13 @@ void bars_residual(const world *w, uint64_t slot, uint32_t i, uint32_t corrupt, 
 
     assert_int_equal(secagg_secrets_from(&secrets, facts_find(w->sites[corrupt].site, slot)->seed, NULL), HANSE_OK);
     for (uint32_t j = 0; j < w->n; j++)
-        known += j == corrupt || !round->cut.in[j];
-    assert_int_equal(secagg_streams_reserve(&streams, 1 + known, NULL), HANSE_OK);
-    assert_int_equal(secagg_self_mask(&streams.masks[0], &round->view, i, round->members[i].secret, true, NULL), HANSE_OK);
-    known = 1;
+        known += j == corrupt || (opened && !round->cut.in[j]);
+    assert_int_equal(secagg_streams_reserve(&streams, opened + known, NULL), HANSE_OK);
+    if (opened)
+        assert_int_equal(secagg_self_mask(&streams.masks[0], &round->view, i, round->members[i].secret, true, NULL), HANSE_OK);
+    known = opened;
     for (uint32_t j = 0; j < w->n; j++) /* j's side of the pair is the opposite of what i put in */
-        if (j == corrupt || !round->cut.in[j])
+        if (j == corrupt || (opened && !round->cut.in[j]))
             assert_int_equal(secagg_pair_mask(&streams.masks[known++], &round->view, j, j == corrupt ? secrets.sk : round->members[j].secret, i, NULL),
                              HANSE_OK);
     for (uint64_t c = 0;; c++) {

@@ -21,9 +21,12 @@ bool bars_look_random(hanse_bytes bytes);
 /* Tickets, spec, uploads, cut, signatures and answers of one slot, and the secrets opened. Values are as they stand in q.
  *   gone  this member uploads nothing; UINT32_MAX: nobody */
 void bars_round(world *w, uint64_t slot, uint32_t gone);
+/* The same with one answer too few: nothing is opened. */
+void bars_round_unopened(world *w, uint64_t slot, uint32_t gone);
 
 /* The attacker: the coordinator with everything that was sent to it, and what member `corrupt` knows. `words` [count of
- * segment 0, at most 32 bits]: the first segment of member i's upload, less every mask that the attacker can compute. */
-void bars_residual(const world *w, uint64_t slot, uint32_t i, uint32_t corrupt, uint32_t *words);
+ * segment 0, at most 32 bits]: the first segment of member i's upload, less every mask that the attacker can compute.
+ *   opened  the secrets of the round are among what it knows */
+void bars_residual(const world *w, uint64_t slot, uint32_t i, uint32_t corrupt, bool opened, uint32_t *words);
 
 #endif

@@ -45,7 +45,7 @@ static bool guesses(void)
             for (uint32_t k = 0; k < WORDS; k++)
                 w.sites[i].q[0][k] = values[i ^ swapped];
         bars_round(&w, slot, GONE);
-        bars_residual(&w, slot, 0, CORRUPT, words);
+        bars_residual(&w, slot, 0, CORRUPT, true, words);
         right += (distance(words, values[1]) < distance(words, values[0])) == (swapped == 1);
         if (slot == ROUNDS_A_WORLD)
             world_free(&w);
