@@ -105,7 +105,7 @@ static bool many_sites(void)
 
 static bool most_sites(void)
 {
-    return all_of((const shape[]){{300, 1000, 32}, {300, 1, 24}, {300, 1003, 64}}, 3);
+    return all_of((const shape[]){{300, 1003, 32}}, 1);
 }
 
 int main(int argc, char **argv)
