@@ -112,7 +112,7 @@ CASES = [
     ("no configuration", remove(CY), SERVE, INVALID, r"coordinator\.yaml: no such file"),
     ("unknown key", edit(CY, "listen:", "listens:"), SERVE, INVALID, r"coordinator\.yaml:\d+: listens: unknown key"),
     ("missing key", edit(CY, "name:", "#name:"), SERVE, INVALID, r"coordinator\.yaml:\d+: name: missing"),
-    ("number out of range", edit(CY, "workers: 2", "workers: 65"), SERVE, INVALID, r"coordinator\.yaml:\d+: limits\.workers: .*1.*64"),
+    ("number out of range", edit(CY, "workers: 0", "workers: 65"), SERVE, INVALID, r"coordinator\.yaml:\d+: limits\.workers: .*0.*64"),
     ("not a number", edit(CY, "connections: 2048", "connections: many"), SERVE, INVALID, r"coordinator\.yaml:\d+: limits\.connections: \"many\""),
     ("no unit", edit(CY, "10s", "10"), SERVE, INVALID, r"coordinator\.yaml:\d+: limits\.handshake_timeout: "),
     ("key twice", append(CY, "name: again\n"), SERVE, INVALID, r"coordinator\.yaml:\d+: name: .*twice"),
