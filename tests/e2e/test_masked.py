@@ -202,62 +202,53 @@ class Masked(consortium.TestCase):
         self.assertEqual({r["state"] for r in shown["rounds"]}, {"published"})
         c.export(run_id)
 
-    def test_restored_copy(self):
-        """A site whose directory went back in time is told so, and takes part again after `recover`."""
-        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand"))
+    def rounds(self, c, run_id, count):
+        for _ in range(count):
+            done = len(self.published(c, run_id))
+            c.coordinator("round", run_id)
+            wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 30)
+
+    def restore(self, c):
+        """Put the copy of a's directory in its place."""
+        c.nodes["a"].stop()
+        shutil.rmtree(c.path("a"))
+        os.rename(c.path("a-old"), c.path("a"))
+
+    def go_back(self, c, run_id):
+        """Three rounds, behind which a's directory is as it was after the first."""
         c.start_nodes()
-
-        def rounds(count):
-            for _ in range(count):
-                done = len(self.published(c, run_id))
-                c.coordinator("round", run_id)
-                wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 30)
-
-        rounds(1)
+        self.rounds(c, run_id, 1)
         c.nodes["a"].stop()
         shutil.copytree(c.path("a"), c.path("a-old"))
         c.start_node("a")
         wait_for(lambda: c.log_of("a").count("connected ") >= 2, "a's return")
-        rounds(2)
-        c.nodes["a"].stop()
-        shutil.rmtree(c.path("a"))
-        os.rename(c.path("a-old"), c.path("a"))
+        self.rounds(c, run_id, 2)
+        self.restore(c)
+
+    def test_restored_copy(self):
+        """A site whose directory went back in time is told so, and takes part again after `recover`."""
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand"))
+        self.go_back(c, run_id)
         c.node("a", "recover")
         c.start_node("a")
         wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
-        rounds(4)
+        self.rounds(c, run_id, 4)
         self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
 
     def test_restored_copy_that_nobody_told(self):
         """Without `recover` the site sees keys of its own that it does not know, says so, and answers nothing until it is told."""
         c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=9, rounds__schedule="on-demand"))
-        c.start_nodes()
-
-        def rounds(count):
-            for _ in range(count):
-                done = len(self.published(c, run_id))
-                c.coordinator("round", run_id)
-                wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 30)
-
-        rounds(1)
-        c.nodes["a"].stop()
-        shutil.copytree(c.path("a"), c.path("a-old"))
-        c.start_node("a")
-        wait_for(lambda: c.log_of("a").count("connected ") >= 2, "a's return")
-        rounds(2)
-        c.nodes["a"].stop()
-        shutil.rmtree(c.path("a"))
-        os.rename(c.path("a-old"), c.path("a"))
+        self.go_back(c, run_id)
         c.start_node("a")
         wait_for(lambda: c.log_of("a").count("connected ") >= 3, "a's return")
-        rounds(1)
+        self.rounds(c, run_id, 1)
         wait_for(lambda: "rolled_back " in c.log_of("a"), "the alarm")
         self.assertNotIn("a", self.took_part(self.published(c, run_id)[-1]))
         c.nodes["a"].stop()
         c.node("a", "recover")
         c.start_node("a")
         wait_for(lambda: "recovered slot=" in c.log_of("a"), "the recovery")
-        rounds(4)
+        self.rounds(c, run_id, 4)
         self.assertIn("a", self.took_part(self.published(c, run_id)[-1]))
 
     def test_run_that_a_restored_copy_forgot(self):
@@ -268,9 +259,7 @@ class Masked(consortium.TestCase):
         c.accept(run_id)
         c.start_nodes()
         c.coordinator("round", run_id)
-        c.nodes["a"].stop()
-        shutil.rmtree(c.path("a"))
-        os.rename(c.path("a-old"), c.path("a"))
+        self.restore(c)
         c.node("a", "recover")
         c.accept(run_id, ["a"])
         c.start_node("a")
