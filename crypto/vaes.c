@@ -11,12 +11,12 @@
 #define ROUNDS 14
 #define GROUP ((size_t)512) /* bytes made at a time: eight vectors, so that the instructions' latency is hidden */
 #define ON_AVX512 __attribute__((target("aes,vaes,avx512f,avx512bw,avx512dq")))
+#define ON_AVX2 __attribute__((target("aes,vaes,avx2")))
 #ifdef __clang__ /* eight states stay in registers, at -O2 as well */
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
-#define ON_AVX2 __attribute__((target("aes,vaes,avx2")))
 
 /* Each round key four times over, as the widest vector takes it. */
 typedef struct schedule {

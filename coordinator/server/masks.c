@@ -249,7 +249,7 @@ static hanse_rc keep_epoch(hanse_mask_member *member, const hanse_msg_signed *ep
 }
 
 /* Has every member stated an epoch? Before that a ticket opens the easier, the more hold a share of it. */
-static bool is_known(const hanse_live_run *run)
+static bool has_all_epochs(const hanse_live_run *run)
 {
     return run->masks->epochs_count == run->roster.sites_count;
 }
@@ -267,10 +267,10 @@ static hanse_rc take_epoch(hanse_live_run *run, size_t member, const hanse_msg_s
     masks->members[member].from_slot = 0;
     for (size_t i = 0; i < run->roster.sites_count; i++)
         masks->members[i].told = false;
-    if (first && is_known(run))
+    if (first && has_all_epochs(run))
         tell_all(run);
     else if (masks->tell_ms == 0) /* together: one member's stream of new epochs is not everybody's */
-        masks->tell_ms = hanse_clock_wall_ms() + (is_known(run) ? TELL_MS : patience_ms(run));
+        masks->tell_ms = hanse_clock_wall_ms() + (has_all_epochs(run) ? TELL_MS : patience_ms(run));
     return HANSE_OK;
 }
 
@@ -301,7 +301,7 @@ void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
                 rc = take_epoch(run, member, message, &err);
         }
         /* It has seen nothing on this connection, and may not stay until the others are told. */
-        if (rc == HANSE_OK && (run->masks->tell_ms == 0 || is_known(run)) && !run->masks->members[member].told)
+        if (rc == HANSE_OK && (run->masks->tell_ms == 0 || has_all_epochs(run)) && !run->masks->members[member].told)
             tell_epochs(run, member);
     }
     if (rc != HANSE_OK)

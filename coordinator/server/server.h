@@ -67,8 +67,8 @@ struct hanse_live_run {
 
     hanse_path model_path; /* the current model */
     hanse_buf digests;     /* of its chunks, 32 bytes each */
-    hanse_buf best_digests; /* those of the model best_root, once a site asked for it; */
-    uint8_t best_digests_of[32];
+    hanse_buf best_digests; /* those of the best model, once a site asked for it */
+    uint8_t best_digests_of[32]; /* its root */
     uint64_t best_size;
 
     bool requested;        /* an operator asked for a round (schedule on-demand) */
