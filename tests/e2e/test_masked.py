@@ -106,7 +106,7 @@ class Masked(consortium.TestCase):
         self.addCleanup(shutil.rmtree, copy, True)
         return copy
 
-    def restore(self, c, copy):
+    def put_back(self, c, copy):
         for process in list(c.nodes.values()) + [c.service]:
             process.stop()
         for name in os.listdir(copy):
@@ -126,7 +126,7 @@ class Masked(consortium.TestCase):
         disturb(c)
         c.finish(run_id, 120)
         model = c.export(run_id).data
-        self.restore(c, copy)
+        self.put_back(c, copy)
         c.start_nodes()
         shown = c.finish(run_id, 120)
         for attempt in shown["rounds"]:
@@ -269,20 +269,13 @@ class Masked(consortium.TestCase):
         """Where a sum needs everybody, the slots that a recovered site does not take are passed over."""
         c, run_id = self.begun(["a", "b", "c"], **dict(MASKED, rounds__deadline="4s", rounds__count=3, rounds__schedule="on-demand"))
         c.start_nodes()
-
-        def a_round():
-            done = len(self.published(c, run_id))
-            c.coordinator("round", run_id)
-            wait_for(lambda: len(self.published(c, run_id)) > done, "a round", 60)
-
-        a_round()
+        self.rounds(c, run_id, 1)
         c.nodes["a"].stop()
         c.node("a", "recover")
         c.start_node("a")
         wait_for(lambda: "recovered slot=4 " in c.log_of("a"), "the recovery")
         wait_for(lambda: "slots_skipped run=toy from=2 to=4 sites=1" in c.log_of("coordinator"), "slot 4")
-        a_round()
-        a_round()
+        self.rounds(c, run_id, 2)
         for attempt in self.published(c, run_id):
             self.assertEqual(self.took_part(attempt), ["a", "b", "c"])
 
