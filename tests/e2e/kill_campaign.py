@@ -18,7 +18,6 @@ import sqlite3
 import statistics
 import sys
 import time
-import unittest
 
 if __name__ == "__main__":
     os.environ.setdefault("HANSE_BIN", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release"))

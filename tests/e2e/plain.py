@@ -10,7 +10,6 @@ import struct
 import subprocess
 from fractions import Fraction
 
-import tap
 from consortium import Model
 
 SANITY = [0, 0, 0, 0, 1]  # behind each segment

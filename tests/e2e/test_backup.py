@@ -5,7 +5,7 @@ import stat
 import unittest
 
 import consortium
-from consortium import INVALID, LOCAL, OK, plan_text, rows_text, wait_for
+from consortium import INVALID, LOCAL, plan_text, wait_for
 
 SLOW = dict(train__epochs=None, train__steps=6000, train__batch=64, model__kind="mlp", model__hidden=[32], rounds__count=3,
             rounds__min_sites=2)

@@ -3,7 +3,6 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import shutil
 import struct
 import unittest

@@ -2,7 +2,6 @@
 round is over, those of void rounds too, and when the run is over all are."""
 import hashlib
 import hmac
-import os
 import sqlite3
 import struct
 import unittest

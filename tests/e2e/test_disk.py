@@ -7,7 +7,7 @@ import signal
 import unittest
 
 import consortium
-from consortium import LOCAL, OK, plan_text, wait_for
+from consortium import LOCAL, plan_text, wait_for
 
 SITES = ["a", "b", "c"]
 SEALED = dict(rounds__count=2, rounds__min_sites=3)
