@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#define READINGS 4 /* of an acknowledged contribution, over 14 s */
+
 /* ---- one contribution ---- */
 
 typedef struct verify_job {
@@ -45,15 +47,20 @@ static bool is_ours(const hanse_live_run *run, size_t member, hanse_rc rc)
            (hanse_is_passing(rc) || rc == HANSE_E_CORRUPT || run->members[member].kept);
 }
 
-/* What was acknowledged waits for the disk to be read again, and the cut with it; the rest is absent, and its site comes again. */
+/* What was acknowledged waits for the disk to be read again, and the cut with it. What does not read after READINGS is as good as
+ * damaged. The rest is absent, and its site, which still has it, comes again. */
 static void take_back(hanse_live_run *run, size_t member, hanse_rc rc, const hanse_err *err)
 {
-    if (run->members[member].kept && hanse_live_run_put_off(run, HANSE_STEP_VERIFY, rc, err)) {
-        run->members[member].verify_again = true;
+    hanse_member *self = &run->members[member];
+    const bool lost = rc == HANSE_E_IO && self->readings + 1 >= READINGS;
+
+    if (self->kept && !lost && hanse_live_run_put_off(run, HANSE_STEP_VERIFY, rc, err)) {
+        self->verify_again = true;
+        self->readings++;
         return;
     }
     hanse_round_restore(&run->round, member, HANSE_MEMBER_ABSENT, 0);
-    hanse_live_run_not_kept(run, member, rc, err);
+    hanse_live_run_not_kept(run, member, lost ? HANSE_E_CORRUPT : rc, err);
 }
 
 static void verify_done(hanse_job *job)

@@ -139,6 +139,8 @@ static hanse_rc restore_member(hanse_live_run *run, const hanse_store_contributi
         rc = hanse_buf_append(&member->receipt_sig, part->receipt_sig.data, part->receipt_sig.len, err);
     if (rc == HANSE_OK)
         rc = reopen_spool(run, member, part, err);
+    if (rc == HANSE_E_IO && run->round.phase == HANSE_PHASE_COLLECT) /* asking for it again costs less than waiting for that disk */
+        rc = HANSE_E_CORRUPT;
     if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* lost, but not by its site, which still has it */
         hanse_round_restore(&run->round, i, HANSE_MEMBER_ABSENT, 0);
         hanse_live_run_not_kept(run, i, rc, err);

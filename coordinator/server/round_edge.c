@@ -347,6 +347,7 @@ static void clear_members(hanse_live_run *run)
         hanse_buf_clear(&member->receipt);
         hanse_buf_clear(&member->receipt_sig);
         member->kept = member->unchecked = member->verify_again = false;
+        member->readings = 0;
     }
 }
 

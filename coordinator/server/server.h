@@ -47,7 +47,8 @@ typedef struct hanse_member {
     hanse_buf receipt, receipt_sig;
     bool kept;      /* the store says that it was accepted */
     bool unchecked; /* accepted before a restart: its bytes are checked before they are summed */
-    bool verify_again; /* they could not be read: see HANSE_STEP_VERIFY */
+    bool verify_again; /* they could not be read: see HANSE_STEP_VERIFY ... */
+    unsigned readings; /* ... so often */
 } hanse_member;
 
 /* What a round is about to do when trouble of ours stops it. */

@@ -42,7 +42,7 @@ class Disk(consortium.TestCase):
         wait_for(c.answers, "the service")
 
     def ill(self, how):
-        """The disk fails from now on: "full TEXT" or "readonly TEXT", of paths with TEXT in them."""
+        """The disk fails from now on: "full TEXT", "readonly TEXT" or "unreadable TEXT", of paths with TEXT in them."""
         with open(self.switch + ".new", "w", encoding="utf-8") as file:
             file.write(how)
         os.rename(self.switch + ".new", self.switch)
@@ -190,6 +190,17 @@ class Disk(consortium.TestCase):
         c.service.stop()
         return c, run_id
 
+    def sent_again(self, c, run_id):
+        """What a and b had trained made the round, with c."""
+        c.start_node("c")
+        shown = c.finish(run_id, 120)
+        for attempt in shown["rounds"]:
+            self.assertEqual((attempt["state"], attempt["attempt"]), ("published", 0), attempt)
+            self.assertEqual([s["state"] for s in attempt["sites"]], ["accepted"] * 3)
+        self.assertEqual(c.log_of("a").count("work_begin round=1 "), 1)
+        self.assertEqual(c.log_of("b").count("work_begin round=1 "), 1)
+        self.assertIn("is lost:", c.log(run_id))
+
     def test_damaged_contributions(self):
         """Bytes that were acknowledged are lost on the coordinator's disk: their sites still have them, and send them again."""
         def cut(path):
@@ -205,14 +216,20 @@ class Disk(consortium.TestCase):
                 damage(os.path.join(spool, names[0]))
                 self.serve(c)
                 self.logged(c, "coordinator", r"contribution_not_kept .*spool/.*" if name != "flipped" else r"contribution_not_kept .*")
-                c.start_node("c")
-                shown = c.finish(run_id, 120)
-                for attempt in shown["rounds"]:
-                    self.assertEqual((attempt["state"], attempt["attempt"]), ("published", 0), attempt)
-                    self.assertEqual([s["state"] for s in attempt["sites"]], ["accepted"] * 3)
-                self.assertEqual(c.log_of("a").count("work_begin round=1 "), 1)
-                self.assertEqual(c.log_of("b").count("work_begin round=1 "), 1)
-                self.assertIn("is lost:", c.log(run_id))
+                self.sent_again(c, run_id)
+
+    def test_unreadable_contribution(self):
+        """A bad sector under an acknowledged contribution: it is read a few times more, then its site sends it again."""
+        c, run_id = self.accepted_two_of_three(**dict(MASKED, **LONG))
+        spool = os.path.join(c.home, "spool")
+        name = sorted(n for n in os.listdir(spool) if os.path.getsize(os.path.join(spool, n)) > 8192)[0]
+        self.ill("unreadable /spool/" + name)
+        self.serve(c)
+        lines = self.logged(c, "coordinator", r"round_waits .*", 3)
+        self.assertRegex(lines[0], r"code=io retry_s=2 reason=.*/spool/%s.*Input/output error" % name)
+        self.logged(c, "coordinator", r"contribution_not_kept .*Input/output error")
+        self.well()
+        self.sent_again(c, run_id)
 
     def test_damaged_model(self):
         """The run waits for its model, another one goes on; put back, it goes on without a restart."""

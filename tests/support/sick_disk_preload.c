@@ -1,8 +1,8 @@
-/* sick_disk_preload.c - LD_PRELOAD: files whose path contains a text cannot be written, as long as a switch says so.
+/* sick_disk_preload.c - LD_PRELOAD: files whose path contains a text cannot be written, or read, as long as a switch says so.
  *
- * $SICK_DISK names the switch: a file with one line, "full TEXT" (writes end with ENOSPC after half of their bytes) or "readonly TEXT"
- * (nothing is opened for writing, created, renamed or deleted: EROFS). No such file: the disk is well. SQLite's writes come by here as
- * well: its library calls the C library. */
+ * $SICK_DISK names the switch: a file with one line, "full TEXT" (writes end with ENOSPC after half of their bytes), "readonly TEXT"
+ * (nothing is opened for writing, created, renamed or deleted: EROFS) or "unreadable TEXT" (EIO behind the first 8 KiB). No such file: the disk is well.
+ * SQLite's calls come by here as well: its library calls the C library. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@ static bool is_sick(const char *sickness, const char *path)
     return strcmp(line, sickness) == 0 && strstr(path, text) != NULL;
 }
 
-static bool is_full(int fd)
+static bool is_open_and(const char *sickness, int fd)
 {
     char name[32], path[PATH_MAX];
     int saved = errno;
@@ -54,7 +54,7 @@ static bool is_full(int fd)
     if (len <= 0 || path[0] != '/')
         return false;
     path[len] = '\0';
-    return is_sick("full", path);
+    return is_sick(sickness, path);
 }
 
 static ssize_t no_room(void)
@@ -67,7 +67,7 @@ ssize_t write(int fd, const void *data, size_t len)
 {
     ssize_t (*real)(int, const void *, size_t) = REAL(ssize_t, "write", int, const void *, size_t);
 
-    if (!is_full(fd))
+    if (!is_open_and("full", fd))
         return real(fd, data, len);
     if (len > 1)
         (void)!real(fd, data, len / 2);
@@ -78,7 +78,7 @@ static ssize_t put_at(const char *name, int fd, const void *data, size_t len, of
 {
     ssize_t (*real)(int, const void *, size_t, off_t) = REAL(ssize_t, name, int, const void *, size_t, off_t);
 
-    if (!is_full(fd))
+    if (!is_open_and("full", fd))
         return real(fd, data, len, at);
     if (len > 1)
         (void)!real(fd, data, len / 2, at);
@@ -93,6 +93,24 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 {
     return put_at("pwrite64", fd, data, len, at);
+}
+
+static ssize_t get_at(const char *name, int fd, void *data, size_t len, off_t at)
+{
+    if (at < 8192 || !is_open_and("unreadable", fd))
+        return REAL(ssize_t, name, int, void *, size_t, off_t)(fd, data, len, at);
+    errno = EIO;
+    return -1;
+}
+
+ssize_t pread(int fd, void *data, size_t len, off_t at)
+{
+    return get_at("pread", fd, data, len, at);
+}
+
+ssize_t pread64(int fd, void *data, size_t len, off_t at)
+{
+    return get_at("pread64", fd, data, len, at);
 }
 
 static int open_as(const char *name, const char *path, int flags, mode_t mode)
