@@ -15,6 +15,9 @@ static const hanse_config_field limit_fields[] = {
     {.key = "connections_per_address", .kind = HANSE_CONFIG_UINT,
      HANSE_CONFIG_AT(hanse_coordinator_config, limits.connections_per_address), .min = 1, .max = 100000, .value = "256",
      .help = "at once, of one IPv4 address or IPv6 /64 network, those in the handshake included"},
+    {.key = "connections_per_second", .kind = HANSE_CONFIG_UINT,
+     HANSE_CONFIG_AT(hanse_coordinator_config, limits.connections_per_second), .min = 1, .max = 1000, .value = "50",
+     .help = "new ones of one address, on average; connections_per_address may come at once"},
     {.key = "handshake_timeout", .kind = HANSE_CONFIG_DURATION, HANSE_CONFIG_AT(hanse_coordinator_config, limits.handshake_ms),
      .min = 1000, .max = 300000, .value = "10s", .help = "for TLS, websocket and the first message"},
     {.key = "spool", .kind = HANSE_CONFIG_SIZE, HANSE_CONFIG_AT(hanse_coordinator_config, limits.spool_bytes), .min = 1 << 20,
@@ -132,6 +135,7 @@ hanse_rc hanse_coordinator_config_template(hanse_buf *out, const char *name, con
                             "  connections: 2048        # at once, of all sites\n"
                             "  connections_per_site: 4\n"
                             "  connections_per_address: 256 # raise it where many sites come through one proxy\n"
+                            "  connections_per_second: 50 # new ones of one address; as many as at once may come in a burst\n"
                             "  handshake_timeout: 10s   # for TLS, websocket and the first message\n"
                             "  spool: 64GiB             # disk for the contributions of open rounds\n"
                             "  spool_per_site: 16GiB    # of it, for one site\n"

@@ -29,6 +29,7 @@ typedef struct hanse_coordinator_config {
     struct {
         uint64_t connections;          /* at once, of all sites */
         uint64_t connections_per_site, connections_per_address;
+        uint64_t connections_per_second; /* new ones, of one address */
         uint64_t handshake_ms;         /* TLS, websocket and HELLO */
         uint64_t messages_per_second;  /* of one connection, on average over ten seconds */
         uint64_t spool_bytes;          /* of all uploads of open rounds */

@@ -81,7 +81,8 @@ static void refuse_upload(hanse_session *session, const uint8_t run_id[16], uint
 {
     hanse_message message = {.kind = HANSE_REJECT};
 
-    hanse_log(HANSE_LOG_WARN, "contribution_refused site=%s round=%" PRIu64 " code=%s reason=%s", session->name, round, hanse_rc_name(rc), words);
+    if (hanse_session_may_log(session))
+        hanse_log(HANSE_LOG_WARN, "contribution_refused site=%s round=%" PRIu64 " code=%s reason=%s", session->name, round, hanse_rc_name(rc), words);
     memcpy(message.reject.run, run_id, 16);
     message.reject.round = round;
     message.reject.attempt = attempt;
@@ -131,7 +132,7 @@ static void take_upload(hanse_live_run *run, hanse_session *session, size_t memb
     }
     resume.resume.transfer = session->up.transfer;
     resume.resume.chunks = spool->held;
-    if (spool->held > 0)
+    if (spool->held > 0 && hanse_session_may_log(session))
         hanse_log(HANSE_LOG_INFO, "upload_resumed run=%s site=%s chunks=%" PRIu64 " of=%" PRIu64, run->row.name, session->name, spool->held,
                   spool->shape.chunks);
     hanse_session_send(session, &resume);

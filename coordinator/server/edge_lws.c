@@ -150,10 +150,10 @@ static int filter(hanse_server *server, int fd)
     char text[HANSE_PEER_TEXT_MAX];
     hanse_peer_address address = address_of_fd(fd, text);
 
-    if (hanse_peers_have_room(server->peers, &address, mono_ms()))
+    if (hanse_peers_admit(server->peers, &address, mono_ms()))
         return 0;
     if (hanse_edge_may_log(server, &address, text))
-        hanse_log(HANSE_LOG_WARN, "connection_refused reason=%s peer=%s", "too many connections, of this address or in all", text);
+        hanse_log(HANSE_LOG_WARN, "connection_refused reason=%s peer=%s", "too many connections, at once or a second, of this address or in all", text);
     return 1;
 }
 
@@ -351,6 +351,11 @@ static void log_lws(int level, const char *line)
 hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err)
 {
     struct lws_context_creation_info info = {0};
+    const hanse_peers_limits limits = {
+        .connections = 2 * (size_t)server->config->limits.connections, /* as many again may be in the handshake; those are told why */
+        .per_address = (size_t)server->config->limits.connections_per_address,
+        .per_second = server->config->limits.connections_per_second,
+    };
     hanse_path cert, key, ca;
     hanse_rc rc;
 
@@ -359,9 +364,7 @@ hanse_rc hanse_edge_open(hanse_server *server, hanse_err *err)
     server->refused_fd = -1;
     if (server->bounce == NULL)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to send from");
-    /* Twice the limit: as many again may be in the handshake, and those beyond it are told why. */
-    rc = hanse_peers_new(&server->peers, 2 * (size_t)server->config->limits.connections,
-                         (size_t)server->config->limits.connections_per_address, mono_ms(), err);
+    rc = hanse_peers_new(&server->peers, &limits, mono_ms(), err);
     if (rc != HANSE_OK)
         return rc;
     if ((rc = hanse_path_join(cert, server->dir, HANSE_TLS_CERT_FILE, err)) != HANSE_OK ||

@@ -203,7 +203,8 @@ void hanse_renew(hanse_session *session, const hanse_msg_renew *request)
         hanse_live_runs_renew(server);
     } else { /* it goes on with what it has, and asks again another day */
         message.renewed.reason = hanse_bytes_str(err.text);
-        hanse_log(HANSE_LOG_WARN, "site_not_renewed site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);
+        if (hanse_session_may_log(session))
+            hanse_log(HANSE_LOG_WARN, "site_not_renewed site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);
     }
     hanse_session_send(session, &message);
     hanse_buf_clear(&tls_pem);

@@ -452,7 +452,8 @@ void hanse_live_run_answer(hanse_live_run *run, hanse_session *session, size_t m
     if (changed && run->row.state == HANSE_STORE_RUN_OPEN && self->changes++ < CHANGES_KEPT)
         hanse_ignore(hanse_store_event_add(run->server->store, run->row.run_id, hanse_clock_wall_ms(), NULL, "%s %s%s%s", session->name,
                                            answer->accepted ? "takes part" : "refuses the run", *reason ? ": " : "", reason));
-    hanse_log(HANSE_LOG_INFO, "run_answer run=%s site=%s accepted=%d reason=%s", run->row.name, session->name, (int)answer->accepted, reason);
+    if (hanse_session_may_log(session))
+        hanse_log(HANSE_LOG_INFO, "run_answer run=%s site=%s accepted=%d reason=%s", run->row.name, session->name, (int)answer->accepted, reason);
     if (!answer->accepted)
         return;
     send_counted(run, member);

@@ -304,7 +304,7 @@ void hanse_masks_epoch(hanse_session *session, const hanse_msg_signed *message)
         if (rc == HANSE_OK && (run->masks->tell_ms == 0 || has_all_epochs(run)) && !run->masks->members[member].told)
             tell_epochs(run, member);
     }
-    if (rc != HANSE_OK)
+    if (rc != HANSE_OK && hanse_session_may_log(session))
         hanse_log(HANSE_LOG_WARN, "epoch_refused site=%s code=%s reason=%s", session->name, hanse_rc_name(rc), err.text);
     if (rc != HANSE_OK && hanse_rc_blame(rc) != HANSE_BLAME_PEER) /* our trouble, not the site's: it comes back and states it again */
         hanse_session_refuse(session, rc, err.text);

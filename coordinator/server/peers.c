@@ -13,14 +13,16 @@ typedef struct place {
     hanse_peer_address address;
     bool used;
     size_t connections;
-    hanse_allowance lines;
+    hanse_allowance lines, arrivals;
     uint64_t skipped, last_ms; /* refusals not logged; the last refusal */
+    uint64_t admitted_ms;      /* the last connection */
 } place;
 
 /* Looked through from the start: a few thousand places cost less than the handshake that is decided on. */
 struct hanse_peers {
     place *places; /* [places_count] */
-    size_t places_count, connections, connections_max, per_address;
+    size_t places_count, connections;
+    hanse_peers_limits limits;
     hanse_allowance lines; /* of all addresses */
     uint64_t skipped;      /* of addresses for which no place was left */
 };
@@ -66,19 +68,18 @@ hanse_peer_address hanse_peer_address_of(const struct sockaddr *from, char text[
     return out;
 }
 
-hanse_rc hanse_peers_new(hanse_peers **out, size_t connections_max, size_t per_address, uint64_t now_ms, hanse_err *err)
+hanse_rc hanse_peers_new(hanse_peers **out, const hanse_peers_limits *limits, uint64_t now_ms, hanse_err *err)
 {
     hanse_peers *peers = hanse_calloc(1, sizeof *peers);
 
     if (peers != NULL)
-        peers->places = hanse_calloc(connections_max + SPARE, sizeof *peers->places);
+        peers->places = hanse_calloc(limits->connections + SPARE, sizeof *peers->places);
     if (peers == NULL || peers->places == NULL) {
         hanse_free(peers);
-        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the addresses of %zu connections", connections_max);
+        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for the addresses of %zu connections", limits->connections);
     }
-    peers->places_count = connections_max + SPARE;
-    peers->connections_max = connections_max;
-    peers->per_address = per_address;
+    peers->places_count = limits->connections + SPARE;
+    peers->limits = *limits;
     peers->lines = (hanse_allowance){HANSE_PEERS_LINES_BURST, now_ms};
     *out = peers;
     return HANSE_OK;
@@ -93,8 +94,9 @@ void hanse_peers_free(hanse_peers *peers)
 
 static bool forgettable(const place *at, uint64_t now_ms)
 {
-    return at->connections == 0 && at->skipped == 0 &&
-           now_ms - at->last_ms >= (uint64_t)HANSE_PEER_LINES_BURST * HANSE_PEER_LINE_EVERY_MS; /* its allowance is whole again */
+    const uint64_t whole_ms = (uint64_t)HANSE_PEER_LINES_BURST * HANSE_PEER_LINE_EVERY_MS; /* its allowances are, by then */
+
+    return at->connections == 0 && at->skipped == 0 && now_ms - at->last_ms >= whole_ms && now_ms - at->admitted_ms >= whole_ms;
 }
 
 /* The place of that address; a fresh one if it has none; NULL when all are taken. A connection may take the place of an address of
@@ -120,21 +122,27 @@ static place *place_of(hanse_peers *peers, const hanse_peer_address *address, bo
         spare = idle;
     }
     if (spare != NULL)
-        *spare = (place){.address = *address, .used = true, .lines = {HANSE_PEER_LINES_BURST, now_ms}};
+        *spare = (place){.address = *address, .used = true, .lines = {HANSE_PEER_LINES_BURST, now_ms},
+                         .arrivals = {peers->limits.per_address, now_ms}};
     return spare;
 }
 
 /* Its place, if one more connection has room there. */
 static place *room_for(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms)
 {
-    place *at = peers->connections < peers->connections_max ? place_of(peers, address, true, now_ms) : NULL;
+    place *at = peers->connections < peers->limits.connections ? place_of(peers, address, true, now_ms) : NULL;
 
-    return at != NULL && at->connections < peers->per_address ? at : NULL;
+    return at != NULL && at->connections < peers->limits.per_address ? at : NULL;
 }
 
-bool hanse_peers_have_room(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms)
+bool hanse_peers_admit(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms)
 {
-    return room_for(peers, address, now_ms) != NULL;
+    place *at = room_for(peers, address, now_ms);
+
+    if (at == NULL || !hanse_allowance_take(&at->arrivals, peers->limits.per_address, 1000 / peers->limits.per_second, now_ms))
+        return false;
+    at->admitted_ms = now_ms;
+    return true;
 }
 
 bool hanse_peers_enter(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms)

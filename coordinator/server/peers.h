@@ -32,11 +32,18 @@ typedef struct hanse_peers hanse_peers;
 /* The key of a socket's address, and the whole address as text. */
 hanse_peer_address hanse_peer_address_of(const struct sockaddr *from, char text[HANSE_PEER_TEXT_MAX]);
 
-/* Room for `connections_max` connections, `per_address` of each address. Errors: NOMEM. */
-HANSE_MUST_CHECK hanse_rc hanse_peers_new(hanse_peers **out, size_t connections_max, size_t per_address, uint64_t now_ms, hanse_err *err);
+typedef struct hanse_peers_limits {
+    size_t connections;  /* at once, of all addresses */
+    size_t per_address;  /* at once, of each; as many may come in a burst */
+    uint64_t per_second; /* of each address, on average, 1 to 1000 */
+} hanse_peers_limits;
+
+/* Errors: NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_peers_new(hanse_peers **out, const hanse_peers_limits *limits, uint64_t now_ms, hanse_err *err);
 void hanse_peers_free(hanse_peers *peers);
 
-bool hanse_peers_have_room(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms);
+/* May one more connection of that address be taken? If so it is counted among those of this second. */
+bool hanse_peers_admit(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms);
 /* One more connection of that address, if there is room for it; leave() gives the room back. */
 bool hanse_peers_enter(hanse_peers *peers, const hanse_peer_address *address, uint64_t now_ms);
 void hanse_peers_leave(hanse_peers *peers, const hanse_peer_address *address);

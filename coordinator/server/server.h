@@ -114,7 +114,8 @@ struct hanse_session {
     hanse_server *server;
     struct lws *wsi;
     const hanse_connection *connection; /* outlives the session */
-    hanse_allowance messages;
+    hanse_allowance messages, lines, renewals;
+    uint64_t unlogged; /* lines, since the last that was written */
     hanse_session *next;
     uint64_t id;
     bool has_cert, greeted, closing;
@@ -213,6 +214,8 @@ void hanse_session_clear(hanse_session *session);
 void hanse_session_send(hanse_session *session, const hanse_message *message);
 /* Say why, then close. */
 void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reason);
+/* May what this site said be logged? A flood is counted, and the count is logged. NULL, a site that has gone meanwhile: yes. */
+bool hanse_session_may_log(hanse_session *session);
 /* The next fragment into `room` (<= cap bytes): its length, 0 when there is nothing to send. */
 size_t hanse_session_fill(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last);
 bool hanse_session_has_output(const hanse_session *session);

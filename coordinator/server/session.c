@@ -12,6 +12,10 @@
 
 #define SKEW_MS (5 * 60 * 1000) /* clock difference that is tolerated */
 #define BURST_S 10u /* seconds' worth of messages that may come at once */
+#define LINES_BURST 200 /* of the log, by what one site says: as many at once, and then ... */
+#define LINE_EVERY_MS 1000 /* ... one in this time */
+#define RENEWALS_BURST 5 /* the same for renewals: each signs, writes and is told to everybody */
+#define RENEWAL_EVERY_MS 60000
 
 /* ---- output ---- */
 
@@ -56,6 +60,25 @@ void hanse_session_refuse(hanse_session *session, hanse_rc rc, const char *reaso
                   session->connection->text);
     session->closing = true;
     hanse_session_send(session, &message);
+}
+
+static void log_unlogged(hanse_session *session)
+{
+    if (session->unlogged > 0)
+        hanse_log(HANSE_LOG_WARN, "lines_unlogged count=%" PRIu64 " site=%s", session->unlogged, session->name);
+    session->unlogged = 0;
+}
+
+bool hanse_session_may_log(hanse_session *session)
+{
+    if (session == NULL)
+        return true;
+    if (!hanse_allowance_take(&session->lines, LINES_BURST, LINE_EVERY_MS, hanse_clock_mono_us() / 1000)) {
+        session->unlogged++;
+        return false;
+    }
+    log_unlogged(session);
+    return true;
 }
 
 bool hanse_session_has_output(const hanse_session *session)
@@ -235,7 +258,7 @@ static hanse_rc on_fetch(hanse_session *session, const hanse_msg_fetch *fetch, h
         download_clear(&fresh);
         return rc;
     }
-    if (fresh.index > 0)
+    if (fresh.index > 0 && hanse_session_may_log(session))
         hanse_log(HANSE_LOG_INFO, "download_resumed run=%s site=%s chunks=%" PRIu64 " of=%" PRIu64, run->row.name, session->name, fresh.index,
                   fresh.chunks);
     message.model.transfer = fresh.transfer = ++session->transfers;
@@ -351,6 +374,8 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
     case HANSE_UPLOAD:
         return on_upload(session, &message->upload, err);
     case HANSE_RENEW:
+        if (!hanse_allowance_take(&session->renewals, RENEWALS_BURST, RENEWAL_EVERY_MS, hanse_clock_mono_us() / 1000))
+            return HANSE_FAIL(err, HANSE_E_FULL, "too many renewals: one a minute");
         hanse_renew(session, &message->renew);
         return HANSE_OK;
     case HANSE_DECLINE:
@@ -477,6 +502,8 @@ void hanse_session_init(hanse_session *session, hanse_server *server, struct lws
     *session = (hanse_session){.server = server, .wsi = wsi, .connection = connection, .id = ++server->session_ids,
                                .since_ms = hanse_clock_wall_ms()};
     session->messages = (hanse_allowance){BURST_S * server->config->limits.messages_per_second, hanse_clock_mono_us() / 1000};
+    session->lines = (hanse_allowance){LINES_BURST, hanse_clock_mono_us() / 1000};
+    session->renewals = (hanse_allowance){RENEWALS_BURST, hanse_clock_mono_us() / 1000};
     session->down.fd = session->then.fd = -1;
     (void)snprintf(session->name, sizeof session->name, "-");
     hanse_inbox_init(&session->inbox, &inbox_ops, session, HANSE_FROM_NODE);
@@ -489,6 +516,7 @@ void hanse_session_clear(hanse_session *session)
 {
     hanse_session **link = &session->server->sessions;
 
+    log_unlogged(session);
     while (*link != NULL && *link != session)
         link = &(*link)->next;
     if (*link != NULL) {

@@ -96,7 +96,8 @@ void hanse_masks_cutsig(hanse_live_run *run, size_t member, const hanse_msg_cuts
     if (!hanse_masks_in_cut(run, message->slot))
         return; /* over meanwhile */
     if (hanse_secagg_round_add_cutsig(run->masks->round, cutsig, &err) != HANSE_OK) {
-        hanse_log(HANSE_LOG_WARN, "cut_signature_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
+        if (hanse_session_may_log(hanse_session_of_site(run->server, run->roster.sites[member].id)))
+            hanse_log(HANSE_LOG_WARN, "cut_signature_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
         return;
     }
     (void)hanse_secagg_round_cutsigs(run->masks->round, &count);
@@ -148,7 +149,8 @@ void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shar
         return; /* enough are here */
     rc = hanse_secagg_round_add_answer(masks->round, (uint32_t)member, message->sealed, &err);
     if (rc != HANSE_OK) {
-        hanse_log(HANSE_LOG_WARN, "answer_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
+        if (hanse_session_may_log(hanse_session_of_site(run->server, run->roster.sites[member].id)))
+            hanse_log(HANSE_LOG_WARN, "answer_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
         return;
     }
     /* It counts all the same; what a restart misses, it asks for again. */

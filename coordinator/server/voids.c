@@ -208,6 +208,6 @@ void hanse_voids_dead(hanse_live_run *run, size_t member, const hanse_msg_signed
         if (aborted)
             hanse_live_run_folded(run, HANSE_FAIL(&err, HANSE_E_QUORUM, "too few sites helped to unmask in time"), NULL, NULL, 0, &err);
     }
-    if (rc != HANSE_OK)
+    if (rc != HANSE_OK && hanse_session_may_log(hanse_session_of_site(run->server, run->roster.sites[member].id)))
         hanse_log(HANSE_LOG_WARN, "dead_refused run=%s site=%s reason=%s", run->row.name, run->roster.sites[member].name, err.text);
 }

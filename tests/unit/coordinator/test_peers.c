@@ -49,13 +49,15 @@ static void test_addresses(void **state)
     assert_false(same("unix", "::"));
 }
 
+static const hanse_peers_limits limits = {.connections = 4, .per_address = 2, .per_second = 10};
+
 static void test_connections(void **state)
 {
     hanse_peer_address a = of("10.0.0.1"), b = of("10.0.0.2"), c = of("2001:db8::1");
     hanse_peers *peers = NULL;
 
     (void)state;
-    assert_int_equal(hanse_peers_new(&peers, 4, 2, 0, NULL), HANSE_OK);
+    assert_int_equal(hanse_peers_new(&peers, &limits, 0, NULL), HANSE_OK);
     assert_true(hanse_peers_enter(peers, &a, 0));
     assert_true(hanse_peers_enter(peers, &a, 0));
     assert_false(hanse_peers_enter(peers, &a, 0)); /* this address is full */
@@ -67,6 +69,26 @@ static void test_connections(void **state)
     assert_int_equal(hanse_peers_connections(peers), 4);
     hanse_peers_leave(peers, &c);
     assert_true(hanse_peers_enter(peers, &b, 0));
+    hanse_peers_free(peers);
+}
+
+/* One that connects and leaves, again and again: two at once, and then ten a second. Another address is none the worse. */
+static void test_arrivals(void **state)
+{
+    hanse_peer_address a = of("10.0.0.1"), b = of("10.0.0.2");
+    hanse_peers *peers = NULL;
+    unsigned taken = 0;
+
+    (void)state;
+    assert_int_equal(hanse_peers_new(&peers, &limits, 0, NULL), HANSE_OK);
+    for (uint64_t ms = 0; ms < 10000; ms++)
+        if (hanse_peers_admit(peers, &a, ms)) {
+            assert_true(hanse_peers_enter(peers, &a, ms));
+            hanse_peers_leave(peers, &a);
+            taken++;
+        }
+    assert_int_equal(taken, 2 + 99); /* one more at .1 s, .2 s, ... 9.9 s */
+    assert_true(hanse_peers_admit(peers, &b, 10000));
     hanse_peers_free(peers);
 }
 
@@ -96,7 +118,7 @@ static void test_lines(void **state)
     hanse_peers *peers = NULL;
 
     (void)state;
-    assert_int_equal(hanse_peers_new(&peers, 4, 2, 0, NULL), HANSE_OK);
+    assert_int_equal(hanse_peers_new(&peers, &limits, 0, NULL), HANSE_OK);
     for (uint64_t ms = 0; ms < 60000; ms += 10)
         if (hanse_peers_may_log(peers, &a, ms, &skipped)) {
             lines++;
@@ -121,7 +143,7 @@ static void test_crowd(void **state)
     hanse_peers *peers = NULL;
 
     (void)state;
-    assert_int_equal(hanse_peers_new(&peers, 4, 2, 0, NULL), HANSE_OK);
+    assert_int_equal(hanse_peers_new(&peers, &limits, 0, NULL), HANSE_OK);
     for (unsigned i = 0; i < 5000; i++) {
         hanse_peer_address from;
 
@@ -138,7 +160,7 @@ static void test_crowd(void **state)
 
         (void)snprintf(words, sizeof words, "10.3.0.%u", i);
         from = of(words);
-        assert_int_equal(hanse_peers_have_room(peers, &from, 2), i < 4);
+        assert_int_equal(hanse_peers_admit(peers, &from, 2), i < 4);
         assert_int_equal(hanse_peers_enter(peers, &from, 2), i < 4);
     }
     for (unsigned i = 0; i < 4; i++) {
@@ -164,8 +186,8 @@ static void test_crowd(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_addresses), cmocka_unit_test(test_connections), cmocka_unit_test(test_allowance),
-                                       cmocka_unit_test(test_lines), cmocka_unit_test(test_crowd)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_addresses), cmocka_unit_test(test_connections), cmocka_unit_test(test_arrivals),
+                                       cmocka_unit_test(test_allowance), cmocka_unit_test(test_lines), cmocka_unit_test(test_crowd)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
