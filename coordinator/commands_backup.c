@@ -1,7 +1,8 @@
-/* backup and restore. The database is copied first and the files after it: models and keys are never changed under their name,
- * so what the copy names is either still there, or the run has gone on and the copy is made again. */
+/* backup and restore. The database is copied first and the files after it: models and keys are never changed under their name, no
+ * model goes meanwhile, and a run whose key has gone is over: then the copy is made again. */
 #include "coordinator/archive.h"
 #include "coordinator/commands.h"
+#include "coordinator/store/models.h"
 #include "hanse/clock.h"
 
 #include <dirent.h>
@@ -37,7 +38,7 @@ static hanse_rc add(backup *b, const char *name, unsigned mode, bool required, h
 static hanse_rc add_models(backup *b, const hanse_store_run *run, hanse_err *err)
 {
     const uint64_t needed[] = {0, run->model_round, run->best_round};
-    char hex[33], name[128], newest[64];
+    char hex[33], name[128];
     const struct dirent *entry;
     hanse_path path;
     DIR *folder;
@@ -56,17 +57,15 @@ static hanse_rc add_models(backup *b, const hanse_store_run *run, hanse_err *err
     folder = rc == HANSE_OK ? opendir(path) : NULL;
     while (rc == HANSE_OK && folder != NULL && (entry = readdir(folder)) != NULL) {
         uint64_t round;
-        int end = 0;
         bool again = false;
 
-        if (sscanf(entry->d_name, "%" SCNu64 ".safetensors%n", &round, &end) != 1 || end == 0 || entry->d_name[end] != '\0')
+        if (!hanse_model_name_round(entry->d_name, &round) || round > run->model_round) /* beyond the copied moment */
             continue;
         for (size_t i = 0; i < 3; i++)
             again |= round == needed[i];
-        (void)snprintf(newest, sizeof newest, "%" PRIu64 ".safetensors", round);
-        if (again || round > run->model_round || strcmp(newest, entry->d_name) != 0)
-            continue; /* beyond the copied moment, or no name of ours */
-        (void)snprintf(name, sizeof name, "models/%s/%s", hex, newest);
+        if (again)
+            continue;
+        (void)snprintf(name, sizeof name, "models/%s/%" PRIu64 ".safetensors", hex, round);
         rc = add(b, name, HANSE_MODE_SECRET, false, err);
     }
     if (folder != NULL)
@@ -156,9 +155,12 @@ hanse_rc hanse_command_backup(hanse_cli *cli, hanse_err *err)
     hanse_store *store = NULL;
     char name[32];
     hanse_path work;
+    int models = -1;
     hanse_rc rc = hanse_store_open(&store, cli->dir, false, err);
 
     (void)snprintf(name, sizeof name, "backup-%ld", (long)getpid());
+    if (rc == HANSE_OK)
+        rc = hanse_models_hold(&models, cli->dir, err);
     if (rc == HANSE_OK)
         rc = hanse_path_join(work, cli->dir, name, err);
     if (rc == HANSE_OK)
@@ -169,6 +171,8 @@ hanse_rc hanse_command_backup(hanse_cli *cli, hanse_err *err)
             rc = make_backup(&b, cli, store, work, err);
         remove_work(work);
     }
+    if (models >= 0)
+        (void)close(models);
     if (rc == HANSE_OK) {
         hanse_cli_print(cli, "%s: the database and %zu files; it holds private keys: keep it as safe as %s\n", cli->args[0], b.files, cli->dir);
         cli->data = json_pack("{s:s, s:I}", "file", cli->args[0], "files", (json_int_t)b.files + 1);

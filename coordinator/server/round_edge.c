@@ -1,6 +1,7 @@
 /* round_edge.c - opens rounds when they are due, sums them at the cut, and publishes or voids them. */
 #include "coordinator/aggregate/mean.h"
 #include "coordinator/server/masks.h"
+#include "coordinator/store/models.h"
 
 #include "hanse/clock.h"
 #include "hanse/digest.h"
@@ -8,9 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#define MODELS_KEPT 10                /* newest models of a run on disk, beside the initial and the best one */
 #define BACKOFF_MS 1000               /* after a void round: doubled with each one in a row ... */
 #define BACKOFF_MAX_MS (5 * 60 * 1000) /* ... up to this */
 
@@ -325,16 +324,6 @@ static hanse_rc make_result(hanse_live_run *run, hanse_store_round *row, const h
     return rc;
 }
 
-/* Models that are neither new nor the best go. */
-static void drop_old_model(const hanse_live_run *run, uint64_t round)
-{
-    hanse_path path;
-
-    if (round > MODELS_KEPT && round - MODELS_KEPT != run->row.best_round &&
-        hanse_store_model_path(path, run->server->dir, run->row.run_id, round - MODELS_KEPT, NULL) == HANSE_OK)
-        (void)unlink(path);
-}
-
 /* The members' part in a round that is over. */
 static void clear_members(hanse_live_run *run)
 {
@@ -478,7 +467,7 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         run->digests = run->new_digests;
         run->new_digests = HANSE_BUF_EMPTY;
         hanse_ignore(hanse_store_model_path(run->model_path, run->server->dir, run->row.run_id, run->row.model_round, NULL));
-        drop_old_model(run, row.round);
+        hanse_models_drop(run->server->dir, run->row.run_id, row.round, run->row.best_round);
     }
     hanse_buf_clear(&run->last_result);
     hanse_buf_clear(&run->last_result_sig);
