@@ -499,6 +499,7 @@ class Hostile(consortium.TestCase):
             except GONE:
                 pass
             self.assertEqual(peer.ends(), "full")
+        lines = self.c.log_of("coordinator").count(" run_answer ")
         for messages in (frame(pack(ANSWER, self.run_bytes, False, "", "x" * 200)) + frame(pack(ANSWER, self.run_bytes, True, "", "")),
                          frame(b"x", opcode=1), frame(b"x" * 100, opcode=9), frame(pack(FETCH, self.run_bytes, bytes(32), 0))):
             with self.enter() as peer:  # without reading
@@ -509,6 +510,8 @@ class Hostile(consortium.TestCase):
                     pass
         self.check("flood")
         self.assertLess(self.c.log(self.run_bytes.hex()).count("evil"), 40)
+        self.assertLess(self.c.log_of("coordinator").count(" run_answer ") - lines, 250)
+        self.assertTrue(" lines_unlogged count=" in self.c.log_of("coordinator"))
         wait_for(lambda: self.rss() - before < RSS_GROWTH, "the memory of the flood to be free; %d KiB" % ((self.rss() - before) >> 10), 15)
 
     def attack_crowd(self):
