@@ -9,9 +9,11 @@ import bars
 import plain
 import tap
 from bars import SITES, UPLOADING
-from consortium import wait_for
+from consortium import HANSE_BIN, wait_for
+from test_hostile import Peer
 
 LOST = "a"
+SICK_DISK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "libsick_disk.so")
 TEN = ["s%d" % i for i in range(10)]
 
 
@@ -80,6 +82,44 @@ class Dropout(bars.Bars):
 
     def test_after_upload(self):
         self.lose(UPLOADING, ("i", tap.RECEIPT, 1), counts=True)
+
+    def test_declines_while_it_is_checked(self):
+        """Its upload is whole, and a worker looks at it when the site says that it takes no part after all: it is not in the cut."""
+        c, run_id = self.begun(rounds__deadline="2m")
+        c.service.stop()
+        path = os.path.join(c.home, "coordinator.yaml")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("  workers: 0", text)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("  workers: 0", "  workers: 1"))  # checks end in the order in which uploads came
+        env = self.tap(c, "coordinator")
+        c.serve(env=dict(env, LD_PRELOAD=env["LD_PRELOAD"] + ":" + SICK_DISK, SICK_DISK=c.path("sick")))
+        plains = {}
+        for site in SITES:
+            self.start(c, site, UPLOADING)
+        for site in SITES:
+            tap.wait_halted(c.nodes[site])
+            plains[site] = self.contribution(c, site)
+        c.write("sick", "stuck " + plains[LOST].site_id.hex())
+        self.resume(c.nodes[LOST])
+        wait_for(lambda: os.path.exists(c.path("sick.stuck")), "the worker", 60)
+        c.nodes[LOST].kill()
+        with Peer(c, LOST) as peer:
+            peer.hello()
+            peer.send(tap.ANSWER, bytes.fromhex(run_id), True, "", "")
+            peer.send(tap.DECLINE, bytes.fromhex(run_id), 1, 0, "invalid", "no")
+            wait_for(lambda: "contribution_declined run=toy round=1 site=" + LOST in c.log_of("coordinator"), "the decline")
+        os.remove(c.path("sick"))
+        self.resume(*(c.nodes[site] for site in SITES if site != LOST))
+        attempt = self.published(c, run_id)
+        self.assertEqual((self.took_part(attempt), attempt["attempt"]), ([site for site in SITES if site != LOST], 0))
+        c.start_node(LOST)
+        c.finish(run_id)
+        self.assertEqual(c.export(run_id).data, plain.published([plains[site] for site in SITES if site != LOST]))
+        cuts = [m.fields for m in self.messages("coordinator") if (m.way, m.kind) == ("o", tap.CUT)]
+        in_cut = {frozenset(header[56:88] for header, _ in tap.signed_list(headers) if header) for cut, _, headers, _ in cuts if cut[55] == 2}
+        self.assertEqual(in_cut, {frozenset(plains[site].site_id for site in SITES if site != LOST)})
 
     def test_before_cut_signature(self):
         self.lose(UPLOADING, ("o", tap.CUTSIG, 1), counts=True)

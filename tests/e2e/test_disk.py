@@ -42,7 +42,7 @@ class Disk(consortium.TestCase):
         wait_for(c.answers, "the service")
 
     def ill(self, how):
-        """The disk fails from now on: "full TEXT", "readonly TEXT" or "unreadable TEXT", of paths with TEXT in them."""
+        """The disk fails from now on: "full TEXT", "readonly TEXT" or "bad TEXT", of paths with TEXT in them."""
         with open(self.switch + ".new", "w", encoding="utf-8") as file:
             file.write(how)
         os.rename(self.switch + ".new", self.switch)
@@ -223,7 +223,7 @@ class Disk(consortium.TestCase):
         c, run_id = self.accepted_two_of_three(**dict(MASKED, **LONG))
         spool = os.path.join(c.home, "spool")
         name = sorted(n for n in os.listdir(spool) if os.path.getsize(os.path.join(spool, n)) > 8192)[0]
-        self.ill("unreadable /spool/" + name)
+        self.ill("bad /spool/" + name)
         self.serve(c)
         lines = self.logged(c, "coordinator", r"round_waits .*", 3)
         self.assertRegex(lines[0], r"code=io retry_s=2 reason=.*/spool/%s.*Input/output error" % name)

@@ -1,8 +1,9 @@
 /* sick_disk_preload.c - LD_PRELOAD: files whose path contains a text cannot be written, or read, as long as a switch says so.
  *
  * $SICK_DISK names the switch: a file with one line, "full TEXT" (writes end with ENOSPC after half of their bytes), "readonly TEXT"
- * (nothing is opened for writing, created, renamed or deleted: EROFS) or "unreadable TEXT" (EIO behind the first 8 KiB). No such file: the disk is well.
- * SQLite's calls come by here as well: its library calls the C library. */
+ * (nothing is opened for writing, created, renamed or deleted: EROFS), "bad TEXT" (reading ends with EIO behind the first 8 KiB) or "stuck
+ * TEXT" (fsync() returns when the switch says something else; $SICK_DISK.stuck is made when one begins to wait). No such file: the disk is
+ * well. SQLite's calls come by here as well: its library calls the C library. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(type, name, ...) ((type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
@@ -42,7 +44,7 @@ static bool is_sick(const char *sickness, const char *path)
     return strcmp(line, sickness) == 0 && strstr(path, text) != NULL;
 }
 
-static bool is_open_and(const char *sickness, int fd)
+static bool is_sick_fd(const char *sickness, int fd)
 {
     char name[32], path[PATH_MAX];
     int saved = errno;
@@ -57,6 +59,11 @@ static bool is_open_and(const char *sickness, int fd)
     return is_sick(sickness, path);
 }
 
+static bool is_full(int fd)
+{
+    return is_sick_fd("full", fd);
+}
+
 static ssize_t no_room(void)
 {
     errno = ENOSPC;
@@ -67,7 +74,7 @@ ssize_t write(int fd, const void *data, size_t len)
 {
     ssize_t (*real)(int, const void *, size_t) = REAL(ssize_t, "write", int, const void *, size_t);
 
-    if (!is_open_and("full", fd))
+    if (!is_full(fd))
         return real(fd, data, len);
     if (len > 1)
         (void)!real(fd, data, len / 2);
@@ -78,7 +85,7 @@ static ssize_t put_at(const char *name, int fd, const void *data, size_t len, of
 {
     ssize_t (*real)(int, const void *, size_t, off_t) = REAL(ssize_t, name, int, const void *, size_t, off_t);
 
-    if (!is_open_and("full", fd))
+    if (!is_full(fd))
         return real(fd, data, len, at);
     if (len > 1)
         (void)!real(fd, data, len / 2, at);
@@ -97,7 +104,7 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 
 static ssize_t get_at(const char *name, int fd, void *data, size_t len, off_t at)
 {
-    if (at < 8192 || !is_open_and("unreadable", fd))
+    if (at < 8192 || !is_sick_fd("bad", fd))
         return REAL(ssize_t, name, int, void *, size_t, off_t)(fd, data, len, at);
     errno = EIO;
     return -1;
@@ -111,6 +118,23 @@ ssize_t pread(int fd, void *data, size_t len, off_t at)
 ssize_t pread64(int fd, void *data, size_t len, off_t at)
 {
     return get_at("pread64", fd, data, len, at);
+}
+
+int fsync(int fd)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    char mark[PATH_MAX];
+    int made;
+
+    if (is_sick_fd("stuck", fd)) {
+        (void)snprintf(mark, sizeof mark, "%s.stuck", getenv("SICK_DISK"));
+        made = REAL(int, "open", const char *, int, ...)(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (made >= 0)
+            (void)close(made);
+    }
+    while (is_sick_fd("stuck", fd))
+        (void)nanosleep(&pause, NULL);
+    return REAL(int, "fsync", int)(fd);
 }
 
 static int open_as(const char *name, const char *path, int flags, mode_t mode)
