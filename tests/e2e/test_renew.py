@@ -9,6 +9,7 @@ from consortium import COORDINATOR, HANSE_BIN, LINK, TestCase, plan_text, wait_f
 
 SITES = ["a", "b", "c"]
 LATE_CLOCK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "liblate_clock.so")
+SICK_DISK = os.path.join(os.path.abspath(HANSE_BIN), "tests", "libsick_disk.so")
 
 
 class Renew(TestCase):
@@ -96,6 +97,26 @@ class Renew(TestCase):
         self.assertIn("connected", out)
         self.assertNotIn("link_down", out)
         self.assertNotEqual(self.read(c, "a", "crl.pem"), before)
+
+    def test_revocation_that_cannot_be_taken_at_once(self):
+        """Neither the list nor, at the next try, the site's row can be read: the service tries again by itself, until the site is cut off."""
+        c = self.consortium(["a", "b"])
+        c.service.stop()
+        c.serve(env={"LD_PRELOAD": SICK_DISK, "SICK_DISK": c.path("sick")})
+        c.start_nodes()
+        for site in c.sites:
+            wait_for(lambda: " connected " in c.log_of(site), "a connection of " + site)
+        c.write("sick", "unreadable /crl.pem")
+        c.coordinator("revoke", "b")
+        wait_for(lambda: re.search("requests reason=.*/crl.pem", c.log_of("coordinator")), "trouble with the list")
+        os.rename(c.write("sicker", "unreadable /state.db"), c.path("sick"))
+        wait_for(lambda: re.search("requests reason=.*/state.db", c.log_of("coordinator")), "trouble with the database")
+        self.assertNotIn("session_refused", c.log_of("coordinator"))
+        os.remove(c.path("sick"))
+        wait_for(lambda: "session_refused site=b code=identity" in c.log_of("coordinator"), "the end of the site's connection")
+        c.nodes["b"].stop()
+        self.assertIn("revoked", c.node("b", "check", code=LINK).err)
+        self.assertEqual((c.log_of("a").count(" connected "), c.log_of("a").count("link_down")), (1, 0))
 
     def test_revoked_while_a_round_was_open(self):
         """A service that was stopped within a masked round finds one of its members revoked: that round is void, the run goes on."""

@@ -1,9 +1,12 @@
 /* sick_disk_preload.c - LD_PRELOAD: files whose path contains a text cannot be written, or read, as long as a switch says so.
  *
- * $SICK_DISK names the switch: a file with one line, "full TEXT" (writes end with ENOSPC after half of their bytes), "readonly TEXT"
- * (nothing is opened for writing, created, renamed or deleted: EROFS), "bad TEXT" (reading ends with EIO behind the first 8 KiB) or "stuck
- * TEXT" (fsync() returns when the switch says something else; $SICK_DISK.stuck is made when one begins to wait). No such file: the disk is
- * well. SQLite's calls come by here as well: its library calls the C library. */
+ * $SICK_DISK names the switch: a file with one line, one of
+ *   full TEXT        writes end with ENOSPC after half of their bytes
+ *   readonly TEXT    nothing is opened for writing, created, renamed or deleted: EROFS
+ *   unreadable TEXT  nothing is opened or read: EIO
+ *   bad TEXT         nothing is read behind the first 8 KiB: EIO
+ *   stuck TEXT       fsync() returns when the switch says something else; $SICK_DISK.stuck is made when one begins to wait
+ * No such file: the disk is well. SQLite's calls come by here as well: its library calls the C library. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +34,7 @@ static bool is_sick(const char *sickness, const char *path)
 
     if (fd < 0)
         return false;
-    len = read(fd, line, sizeof line - 1);
+    len = REAL(ssize_t, "read", int, void *, size_t)(fd, line, sizeof line - 1);
     (void)close(fd);
     if (len <= 0)
         return false;
@@ -102,22 +105,27 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
     return put_at("pwrite64", fd, data, len, at);
 }
 
-static ssize_t get_at(const char *name, int fd, void *data, size_t len, off_t at)
+static bool is_unreadable(int fd, off_t at)
 {
-    if (at < 8192 || !is_sick_fd("bad", fd))
-        return REAL(ssize_t, name, int, void *, size_t, off_t)(fd, data, len, at);
+    if (!is_sick_fd("unreadable", fd) && (at < 8192 || !is_sick_fd("bad", fd)))
+        return false;
     errno = EIO;
-    return -1;
+    return true;
+}
+
+ssize_t read(int fd, void *data, size_t len)
+{
+    return is_unreadable(fd, 0) ? -1 : REAL(ssize_t, "read", int, void *, size_t)(fd, data, len);
 }
 
 ssize_t pread(int fd, void *data, size_t len, off_t at)
 {
-    return get_at("pread", fd, data, len, at);
+    return is_unreadable(fd, at) ? -1 : REAL(ssize_t, "pread", int, void *, size_t, off_t)(fd, data, len, at);
 }
 
 ssize_t pread64(int fd, void *data, size_t len, off_t at)
 {
-    return get_at("pread64", fd, data, len, at);
+    return is_unreadable(fd, at) ? -1 : REAL(ssize_t, "pread64", int, void *, size_t, off_t)(fd, data, len, at);
 }
 
 int fsync(int fd)
@@ -141,6 +149,10 @@ static int open_as(const char *name, const char *path, int flags, mode_t mode)
 {
     if ((flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 && is_sick("readonly", path)) {
         errno = EROFS;
+        return -1;
+    }
+    if (is_sick("unreadable", path)) {
+        errno = EIO;
         return -1;
     }
     return REAL(int, name, const char *, int, ...)(path, flags, mode);
