@@ -141,6 +141,12 @@ class Process:
     def alive(self):
         return self.child.poll() is None
 
+    @property
+    def rss(self):
+        """Resident memory in bytes."""
+        with open("/proc/%d/statm" % self.child.pid, encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def wait(self, seconds=30):
         return self.child.wait(seconds)
 

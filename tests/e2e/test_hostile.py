@@ -322,8 +322,7 @@ class Hostile(consortium.TestCase):
         self.assertEqual((got.decode(), run, round_number, attempt), (code, peer.run, peer.round, peer.attempt), reason)
 
     def rss(self):
-        with open("/proc/%d/statm" % self.c.service.child.pid, encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return self.c.service.rss
 
     def check(self, what):
         """The service lives, and serves."""

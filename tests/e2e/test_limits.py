@@ -34,8 +34,7 @@ class Limits(consortium.TestCase):
             file.write(text)
 
     def rss(self):
-        with open("/proc/%d/statm" % self.c.service.child.pid, encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return self.c.service.rss
 
     def wake(self):
         """Otherwise the service may sleep for a minute when nothing happens."""
