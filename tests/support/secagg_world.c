@@ -144,6 +144,7 @@ hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event)
         else if (action->kind == HANSE_SECAGG_DO_SEND) {
             assert_int_equal(rc, HANSE_OK); /* nothing leaves after a refusal */
             site->label = action->label;
+            site->answers += strcmp(action->label, HANSE_SECAGG_ANSWER_LABEL) == 0;
             move(&site->value, &action->value);
             move(&site->sig, &action->sig);
             move(&site->extra, &action->extra);

@@ -24,7 +24,7 @@ typedef struct world_site {
     hanse_buf ticket, ticket_sig, cts; /* last ticket left */
     hanse_buf value, sig, extra;       /* last SEND */
     const char *label;
-    unsigned answers_b, answers_sk, alarms, trains;
+    unsigned answers, alarms, trains;  /* so far */
     bool again, reseed, told; /* as the last TRAIN said */
     uint64_t *q[WORLD_SEGMENTS];       /* residues, [count] */
     hanse_buf y;                       /* packed chunks as sent */

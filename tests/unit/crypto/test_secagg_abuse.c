@@ -59,8 +59,8 @@ static hanse_rc show_cut(world *w, uint32_t i, const forged_cut *f)
     return world_step(w, i, &event);
 }
 
-/* What an answer on the wire says; the coordinator can open it. `reseal`: change the share of `ticket` and seal it again. */
-static void open_answer(world *w, uint32_t i, hanse_secagg_answer *out, bool reseal, uint32_t ticket)
+/* What an answer to `f`, or to the round's own cut, says; the coordinator can open it. `reseal`: change the share of `ticket`, seal again. */
+static void open_answer(world *w, const forged_cut *f, uint32_t i, hanse_secagg_answer *out, bool reseal, uint32_t ticket)
 {
     world_site *site = &w->sites[i];
     uint8_t aad[96], enc[32], seed[32];
@@ -71,7 +71,7 @@ static void open_answer(world *w, uint32_t i, hanse_secagg_answer *out, bool res
     hanse_hpke *ctx;
 
     memcpy(aad, hanse_secagg_round_id(w->round), 32);
-    assert_int_equal(hanse_secagg_hash(aad + 32, "cut", hanse_secagg_round_cut_signed(w->round).bytes, NULL), HANSE_OK);
+    assert_int_equal(hanse_secagg_hash(aad + 32, "cut", f != NULL ? hanse_buf_bytes(&f->bytes) : hanse_secagg_round_cut_signed(w->round).bytes, NULL), HANSE_OK);
     memcpy(aad + 64, hanse_secagg_roster_id(w->roster, i), 32);
     assert_int_equal(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){w->seal_secret, w->seal_key}, sealed.data, info, NULL), HANSE_OK);
     assert_int_equal(hanse_hpke_open(ctx, 0, (hanse_bytes){aad, 96}, plain, (hanse_bytes){sealed.data + 32, sealed.len - 32}, NULL), HANSE_OK);
@@ -113,7 +113,7 @@ static void test_both_kinds(void **state)
     forge_cut(&w, &second, 1u << 2); /* member 2 outside: its other secret */
     GOOD(show_cut(&w, 4, &second));  /* control: as a first cut it is a good one */
     GOOD(world_cut_of(&w, 0, w.round, false));
-    open_answer(&w, 0, &answer, false, 0);
+    open_answer(&w, NULL, 0, &answer, false, 0);
     for (uint32_t i = 0; i < w.n; i++)
         assert_int_equal(answer.kinds[i], HANSE_SECAGG_SHARE_B);
     hanse_secagg_answer_clear(&answer);
@@ -130,6 +130,73 @@ static void test_both_kinds(void **state)
     REFUSED(world_dead(&w, 0, 1), DEAD);
     hanse_buf_clear(&second.bytes);
     world_free(&w);
+}
+
+/* The cut with everybody's signature, as if all colluded. */
+static hanse_rc show_certified(world *w, uint32_t i, const forged_cut *f)
+{
+    hanse_signed list[16];
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_CUT, .object = {hanse_buf_bytes(&f->bytes), {f->sig, f->sig_len}}, .uploads = f->uploads,
+                                .signatures = list, .signatures_count = w->n};
+    hanse_buf bytes[16] = {HANSE_BUF_EMPTY};
+    uint8_t sigs[16][HANSE_SIG_MAX];
+    hanse_secagg_cutsig cutsig;
+    size_t sig_len;
+    hanse_rc rc;
+
+    memcpy(cutsig.round_id, hanse_secagg_round_id(w->round), 32);
+    assert_int_equal(hanse_secagg_hash(cutsig.cut_hash, "cut", hanse_buf_bytes(&f->bytes), NULL), HANSE_OK);
+    for (uint32_t k = 0; k < w->n; k++) {
+        memcpy(cutsig.site_id, hanse_secagg_roster_id(w->roster, k), 32);
+        assert_int_equal(hanse_secagg_cutsig_encode(&bytes[k], &cutsig, NULL), HANSE_OK);
+        assert_int_equal(hanse_sign_object(w->sites[k].key, HANSE_SECAGG_CUTSIG_LABEL, hanse_buf_bytes(&bytes[k]), sigs[k], &sig_len, NULL), HANSE_OK);
+        list[k] = (hanse_signed){hanse_buf_bytes(&bytes[k]), {sigs[k], sig_len}};
+    }
+    rc = world_step(w, i, &event);
+    for (uint32_t k = 0; k < w->n; k++)
+        hanse_buf_clear(&bytes[k]);
+    return rc;
+}
+
+/* The one kind is asked for over one connection and the other over another: whichever comes first, at most that one leaves. */
+static void test_two_connections(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 8; how++) {
+        const unsigned asked = how & 1, restarts = how & 2, online = how & 4;
+        hanse_secagg_answer answer;
+        forged_cut cuts[2];
+        world w;
+
+        world_new(&w, 5, online ? HANSE_SECAGG_ONLINE : HANSE_SECAGG_CRON, 50 + how);
+        upload_all(&w, 1, 0);
+        GOOD(hanse_secagg_round_cut(w.round, &w.err));
+        forge_cut(&w, &cuts[0], 0);
+        forge_cut(&w, &cuts[1], 1u << 2); /* member 2 outside: its other secret */
+        GOOD(show_certified(&w, 0, &cuts[asked]));
+        open_answer(&w, &cuts[asked], 0, &answer, false, 0);
+        assert_int_equal(answer.kinds[2], asked ? HANSE_SECAGG_SHARE_SK : HANSE_SECAGG_SHARE_B);
+        hanse_secagg_answer_clear(&answer);
+        if (restarts) {
+            world_restart(&w, 0);
+            GOOD(world_spec(&w, 0, false));
+        }
+        REFUSED(show_certified(&w, 0, &cuts[!asked]), CUT_CONFLICT);
+        REFUSED(show_certified(&w, 0, &cuts[asked]), CUT_CONFLICT);
+        REFUSED(world_dead(&w, 0, 1), DEAD);
+        assert_int_equal(w.sites[0].answers, 1);
+        if (online) { /* a signature is a promise: the other cut gets nothing, whoever else signed it */
+            GOOD(show_cut(&w, 1, &cuts[asked]));
+            REFUSED(show_certified(&w, 1, &cuts[!asked]), CUT_CONFLICT);
+            assert_int_equal(w.sites[1].answers, 0);
+        }
+        GOOD(world_dead(&w, 3, 1));
+        REFUSED(show_certified(&w, 3, &cuts[asked]), DEAD);
+        assert_int_equal(w.sites[3].answers, 0);
+        for (unsigned k = 0; k < 2; k++)
+            hanse_buf_clear(&cuts[k].bytes);
+        world_free(&w);
+    }
 }
 
 static void later(hanse_secagg_spec *spec) { spec->upload_deadline_ms++; }
@@ -309,7 +376,7 @@ static void test_wrong_share(void **state)
     for (uint32_t i = 0; i < w.params.t; i++) {
         GOOD(world_cut_of(&w, i, w.round, false));
         if (i == 2) {
-            open_answer(&w, i, &answer, true, 9); /* of the key of the absent member */
+            open_answer(&w, NULL, i, &answer, true, 9); /* of the key of the absent member */
             hanse_secagg_answer_clear(&answer);
         }
         GOOD(hanse_secagg_round_add_answer(w.round, i, hanse_buf_bytes(&w.sites[i].extra), &w.err));
@@ -591,13 +658,13 @@ static void test_epoch_ends(void **state)
     w.now_ms += 7 * 86400000 + WORLD_L;
     GOOD(world_step(&w, 0, &tick));
     GOOD(world_cut_of(&w, 0, w.round, false)); /* on the last millisecond it still opens */
-    open_answer(&w, 0, &answer, false, 0);
+    open_answer(&w, NULL, 0, &answer, false, 0);
     assert_int_equal(answer.kinds[1], HANSE_SECAGG_SHARE_B);
     hanse_secagg_answer_clear(&answer);
     w.now_ms++;
     GOOD(world_step(&w, 0, &tick));
     GOOD(world_cut_of(&w, 0, w.round, false));
-    open_answer(&w, 0, &answer, false, 0);
+    open_answer(&w, NULL, 0, &answer, false, 0);
     for (uint32_t i = 0; i < w.n; i++)
         assert_int_equal(answer.kinds[i], HANSE_SECAGG_SHARE_NONE);
     hanse_secagg_answer_clear(&answer);
@@ -721,7 +788,7 @@ static void test_same_bytes_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
+        cmocka_unit_test(test_both_kinds), cmocka_unit_test(test_two_connections), cmocka_unit_test(test_second_round_id), cmocka_unit_test(test_online_needs_certificate),
         cmocka_unit_test(test_isolation), cmocka_unit_test(test_organisations), cmocka_unit_test(test_undone_upload), cmocka_unit_test(test_receipt_is_honoured), cmocka_unit_test(test_below_thresholds),
         cmocka_unit_test(test_wrong_share), cmocka_unit_test(test_abort_certificate), cmocka_unit_test(test_burnt_slots),
         cmocka_unit_test(test_other_run), cmocka_unit_test(test_rollback), cmocka_unit_test(test_rollback_is_remembered), cmocka_unit_test(test_recovered_signs_no_cut), cmocka_unit_test(test_epoch_ends), cmocka_unit_test(test_epoch_again),
