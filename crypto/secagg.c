@@ -234,8 +234,11 @@ struct hanse_secagg_roster {
 static hanse_rc take_member(member *to, const hanse_secagg_member *from, hanse_err *err)
 {
     hanse_cert_info info;
+    hanse_rc rc = hanse_cert_read(from->cert, &info, err);
 
-    if (hanse_cert_read(from->cert, &info, NULL) != HANSE_OK || memcmp(info.key_id, from->id, 32) != 0 /* public */)
+    if (rc == HANSE_E_NOMEM)
+        return rc;
+    if (rc != HANSE_OK || memcmp(info.key_id, from->id, 32) != 0 /* public */)
         return HANSE_SECAGG_FAIL(err, ROSTER, "a member's certificate is not of the key that the roster pins");
     memcpy(to->id, from->id, 32);
     to->cert = hanse_cert_ref(from->cert);

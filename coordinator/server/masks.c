@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #define WAIT_MAX_MS 60000u /* for the last epochs and tickets, once there are enough */
+#define REREAD_MS 2000 /* after trouble with memory or the disk */
 #define TELL_MS 1000u     /* newer epochs, once all are known */
 #define WAIT_SHARE 10      /* ... but no more than this part of the round's deadline */
 
@@ -97,6 +98,32 @@ static hanse_rc count_tickets(hanse_live_run *run, hanse_err *err)
     return rc;
 }
 
+static hanse_rc read_state(hanse_live_run *run, hanse_err *err)
+{
+    hanse_masking_state fresh = HANSE_MASKING_STATE_EMPTY;
+    hanse_rc rc = run->row.masking.len == 0 ? hanse_masking_state_init(&fresh, run->plan, &run->layout, err)
+                                            : hanse_masking_state_decode(&fresh, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), err);
+
+    if (rc != HANSE_OK)
+        return rc;
+    hanse_masking_state_clear(&run->masks->state);
+    run->masks->state = fresh;
+    return HANSE_OK;
+}
+
+/* Until what is asked for is read no round is opened. */
+static void read_again(hanse_live_run *run, bool state, bool tickets)
+{
+    hanse_err err = {0};
+    hanse_rc rc = state ? read_state(run, &err) : HANSE_OK;
+
+    if (rc == HANSE_OK && tickets)
+        rc = count_tickets(run, &err);
+    run->masks->reread_ms = rc == HANSE_OK ? 0 : hanse_clock_wall_ms() + REREAD_MS;
+    if (rc != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "masking_unread run=%s retry_s=%u reason=%s", run->row.name, REREAD_MS / 1000u, err.text);
+}
+
 static void drop_expired(hanse_live_run *run, uint64_t now_ms)
 {
     hanse_masks *masks = run->masks;
@@ -124,8 +151,7 @@ hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
     masks->policy = hanse_masking_policy(run->plan);
     rc = hanse_masking_params(&masks->params, run->plan, run->roster.sites_count, err);
     if (rc == HANSE_OK)
-        rc = run->row.masking.len == 0 ? hanse_masking_state_init(&masks->state, run->plan, &run->layout, err)
-                                       : hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), err);
+        rc = read_state(run, err);
     if (rc == HANSE_OK)
         rc = hanse_x25519_public(masks->seal_public, run->seal_key, err);
     if (rc == HANSE_OK)
@@ -339,7 +365,6 @@ static bool skip_slot(hanse_live_run *run)
     const size_t n = run->roster.sites_count;
     uint64_t next = UINT64_MAX;
     size_t lacking = 0, usable = 0, there = 0;
-    hanse_err err = {0};
 
     for (size_t i = 0; i < n; i++) {
         const hanse_mask_member *member = &masks->members[i];
@@ -357,8 +382,7 @@ static bool skip_slot(hanse_live_run *run)
         return false;
     hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
     run->row.next_slot = next;
-    if (count_tickets(run, &err) != HANSE_OK)
-        hanse_log(HANSE_LOG_ERROR, "tickets_unreadable run=%s reason=%s", run->row.name, err.text);
+    read_again(run, false, true);
     for (size_t i = 0; i < n; i++)
         masks->members[i].told = false;
     return true;
@@ -424,7 +448,7 @@ bool hanse_masks_ready(const hanse_live_run *run, uint64_t now_ms)
 {
     const hanse_masks *masks = run->masks;
 
-    return masks->tickets_count == run->roster.sites_count || (masks->enough_ms > 0 && now_ms >= masks->enough_ms + patience_ms(run));
+    return masks->reread_ms == 0 && (masks->tickets_count == run->roster.sites_count || (masks->enough_ms > 0 && now_ms >= masks->enough_ms + patience_ms(run)));
 }
 
 /* ---- the spec ---- */
@@ -525,13 +549,10 @@ bool hanse_masks_takes_part(const hanse_live_run *run, size_t member)
 
 void hanse_masks_opened(hanse_live_run *run)
 {
-    hanse_err err = {0};
-
     for (size_t i = 0; i < run->roster.sites_count; i++)
         if (!hanse_masks_takes_part(run, i))
             hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
-    if (count_tickets(run, &err) != HANSE_OK) /* of the slot after this one */
-        hanse_log(HANSE_LOG_ERROR, "tickets_unreadable run=%s reason=%s", run->row.name, err.text);
+    read_again(run, false, true); /* of the slot after this one */
 }
 
 void hanse_masks_drop(hanse_live_run *run)
@@ -542,7 +563,6 @@ void hanse_masks_drop(hanse_live_run *run)
 void hanse_masks_close(hanse_live_run *run, bool published)
 {
     hanse_masks *masks = run->masks;
-    hanse_err err = {0};
 
     if (run->row.state != HANSE_STORE_RUN_OPEN) {
         run->masks = NULL;
@@ -551,9 +571,7 @@ void hanse_masks_close(hanse_live_run *run, bool published)
     }
     if (published) {
         hanse_voids_clear(masks);
-        hanse_masking_state_clear(&masks->state);
-        if (hanse_masking_state_decode(&masks->state, run->plan, &run->layout, hanse_buf_bytes(&run->row.masking), &err) != HANSE_OK)
-            hanse_log(HANSE_LOG_ERROR, "masking_unreadable run=%s reason=%s", run->row.name, err.text); /* it was encoded just now */
+        read_again(run, true, false);
     } else if (masks->spec.slot > 0) {
         hanse_voids_add(run, &masks->spec);
     }
@@ -689,7 +707,7 @@ static void send_masks(hanse_live_run *run, hanse_session *session, size_t membe
     uint8_t *shares = hanse_calloc(n, HANSE_SECAGG_CT_LEN);
 
     if (shares == NULL) {
-        hanse_log(HANSE_LOG_ERROR, "masks_not_sent run=%s reason=no memory", run->row.name);
+        hanse_session_refuse(session, HANSE_E_NOMEM, "the coordinator has no memory for this round's masks; come again");
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -727,6 +745,8 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
 
     if (masks->tell_ms > 0 && now_ms >= masks->tell_ms)
         tell_all(run);
+    if (masks->reread_ms > 0 && now_ms >= masks->reread_ms)
+        read_again(run, !run->round_open, true);
     if (!run->round_open) {
         drop_expired(run, now_ms);
         skip_slots(run);
@@ -748,6 +768,8 @@ uint64_t hanse_masks_due(const hanse_live_run *run)
     const hanse_masks *masks = run->masks;
     uint64_t due = masks->tell_ms > 0 ? masks->tell_ms : UINT64_MAX, next = UINT64_MAX;
 
+    if (masks->reread_ms > 0 && masks->reread_ms < due)
+        due = masks->reread_ms;
     if (run->round_open && run->round.phase == HANSE_PHASE_CUT)
         next = masks->spec.unmask_deadline_ms + (masks->asked_dead ? hanse_masking_unmask_ms(run->plan) : 0);
     else if (!run->round_open && masks->enough_ms > 0)

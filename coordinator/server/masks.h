@@ -31,6 +31,7 @@ struct hanse_masks {
     size_t epochs_count, tickets_count;
     uint64_t tell_ms;   /* the epochs are told to all then; 0: nothing new */
     uint64_t enough_ms; /* since when tickets for a sum are there; 0: not yet */
+    uint64_t reread_ms; /* `state` and the tickets are read again then: they could not be, for want of memory or of the disk; 0: they stand */
 
     hanse_secagg_round *round; /* of the open slot; NULL: none */
     hanse_secagg_spec spec;    /* decoded, while `round` is open */

@@ -4,7 +4,6 @@
 #include "hanse/log.h"
 #include "hanse/model_root.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,6 +93,15 @@ static void download_clear(hanse_download *download)
     *download = (hanse_download){.fd = -1};
 }
 
+/* The site comes again, and asks for what is missing. */
+static size_t break_download(hanse_session *session, const hanse_err *err)
+{
+    hanse_log(HANSE_LOG_ERROR, "model_unreadable site=%s reason=%s", session->name, err->text);
+    download_clear(&session->down);
+    session->closing = true;
+    return 0;
+}
+
 /* The next piece of the CHUNK message under way: its head goes with its first bytes. */
 static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool *first, bool *last)
 {
@@ -109,18 +117,13 @@ static size_t fill_chunk(hanse_session *session, uint8_t *room, size_t cap, bool
                                  .index = session->down.index,
                                  .digest = {session->down.digests.data + 32 * session->down.index, 32},
                                  .payload = {NULL, payload_len}};
-        hanse_rc rc = hanse_chunk_head_encode(room, &head_len, &chunk, &err);
 
-        assert(rc == HANSE_OK);
-        (void)rc;
+        if (hanse_chunk_head_encode(room, &head_len, &chunk, &err) != HANSE_OK)
+            return break_download(session, &err);
     }
     len = payload_len - session->down.offset < cap - head_len ? payload_len - session->down.offset : cap - head_len;
-    if (hanse_fd_read_at(session->down.fd, room + head_len, len, at + session->down.offset, "model", &err) != HANSE_OK) {
-        hanse_log(HANSE_LOG_ERROR, "model_unreadable site=%s reason=%s", session->name, err.text);
-        download_clear(&session->down);
-        session->closing = true;
-        return 0;
-    }
+    if (hanse_fd_read_at(session->down.fd, room + head_len, len, at + session->down.offset, "model", &err) != HANSE_OK)
+        return break_download(session, &err);
     session->down.offset += len;
     *last = session->down.offset == payload_len;
     if (*last) {
