@@ -8,7 +8,8 @@
  *
  *   sim_core.c   events, chance, trace, what to do when something is wrong     sim_home.c   directories: enrolled once, copied a seed
  *   sim_proc.c   processes: start, step, stop, kill                            sim_fault.c  what goes wrong, and when
- *   sim_watch.c  what may never happen on the wire                             sim_sum.c    the sums, made again from what the sites trained */
+ *   sim_watch.c  what may never happen on the wire                             sim_sum.c    the sums, made again from what the sites trained
+ *   sim_blow.c   one fault at one call, for every call there is                sim_memory.c the calls that ask for memory */
 #ifndef HANSE_SIM_H
 #define HANSE_SIM_H
 
@@ -74,6 +75,8 @@ typedef struct sim_proc {
     uint64_t disk_calls_left; /* until KILL or ERROR; FULL: unused */
     uint64_t disk_calls;      /* that changed something, in all */
     unsigned bad_reads;       /* the next readings of a site's facts that end halfway */
+    bool short_of_memory;     /* memory_calls_left from now one call for memory fails */
+    uint64_t memory_calls_left;
 } sim_proc;
 
 typedef struct sim_site {
@@ -110,11 +113,23 @@ typedef struct sim_setup {
     uint64_t pace_us;                    /* mean time between two of them */
 } sim_setup;
 
+/* Instead of chance: nothing goes wrong in the consortium but one call of one process. */
+typedef enum sim_blow_kind { SIM_BLOW_NONE, SIM_BLOW_KILL, SIM_BLOW_ERROR, SIM_BLOW_MEMORY } sim_blow_kind;
+typedef struct sim_blow {
+    sim_blow_kind kind; /* NONE: chance it is */
+    unsigned consortium; /* 0: sealed, 1: masked online, 2: masked cron */
+    int proc;
+    uint64_t call; /* the one that is struck, from 0 */
+    bool struck;
+} sim_blow;
+
 typedef struct sim_world {
     uint64_t seed, now_us, order, events_count;
     uint64_t trace; /* hash over all that happened */
     uint64_t over_us; /* the run was over then; 0: not yet */
     bool verbose, firing, calm;
+    sim_blow blow;
+    unsigned own; /* > 0: what asks for memory is the simulation itself */
     int current; /* the process whose code runs */
     sim_rng chance, keys;
     sim_event *heap;
@@ -186,6 +201,16 @@ void sim_home_copy(void);                         /* the world's own directories
 void sim_home_accept(int site);                   /* play its operator */
 void sim_home_retry(int site);                    /* `accept retry` */
 void sim_home_clear(void);
+
+/* ---- sim_blow.c ---- */
+void sim_setup_blow(void); /* the consortium of sim.blow, in place of what a seed draws */
+void sim_blow_arm(void);
+bool sim_blow_parse(const char *text); /* "CONSORTIUM,KIND,PROC,CALL", as sim_blow_text() writes it */
+const char *sim_blow_text(void);
+/* Every `stride`-th call there is, each in a process of its own, `jobs` at a time: begin() forks it, and it ends with 0 (struck, and all was
+ * well), SIM_NOT_STRUCK (there is no such call any more) or anything else. Returns how many went wrong. */
+size_t sim_blow_all(uint64_t stride, uint64_t jobs, pid_t (*begin)(void));
+#define SIM_NOT_STRUCK 2
 
 /* ---- sim_fault.c ---- */
 void sim_setup_draw(void);

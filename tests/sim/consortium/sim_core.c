@@ -55,7 +55,9 @@ void sim_plan(uint64_t at_us, void (*fire)(const sim_event *event), int proc, vo
 
     if (sim.heap_count == sim.heap_cap) {
         sim.heap_cap = sim.heap_cap == 0 ? 256 : 2 * sim.heap_cap;
+        sim.own++;
         sim.heap = hanse_realloc(sim.heap, sim.heap_cap, sizeof *sim.heap);
+        sim.own--;
         if (sim.heap == NULL)
             sim_wrong("no memory for events");
     }

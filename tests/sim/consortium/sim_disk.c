@@ -40,6 +40,7 @@ static bool may(bool grows)
     if ((proc->disk != SIM_DISK_KILL && proc->disk != SIM_DISK_ERROR) || proc->disk_calls_left-- > 0)
         return true;
     sim_trace("disk %s", proc->disk == SIM_DISK_KILL ? "killed within" : "error");
+    sim.blow.struck = true;
     proc->killed = proc->disk == SIM_DISK_KILL;
     proc->disk = SIM_DISK_GOOD;
     errno = EIO;

@@ -73,6 +73,24 @@ static void repeat_masks(sim_conn *conn)
         sim_wrong("no memory for a message");
 }
 
+/* A fragment goes on its way; with its last one a message was told. */
+static void tell(sim_conn *conn, hanse_bytes fragment, bool first, bool last)
+{
+    if (first)
+        conn->told.len = 0;
+    if (hanse_buf_append(&conn->told, fragment.data, fragment.len, NULL) != HANSE_OK)
+        sim_wrong("no memory for a message");
+    sim_conn_send(conn, false, fragment, last);
+    if (!last)
+        return;
+    sim_watch_told(conn->site, hanse_buf_bytes(&conn->told));
+    if (may_repeat(&conn->told)) {
+        sim.faults.duplicates++;
+        sim_conn_send(conn, false, hanse_buf_bytes(&conn->told), true);
+    }
+    repeat_masks(conn);
+}
+
 /* One fragment; false when there was none. */
 static bool write_one(sim_conn *conn)
 {
@@ -83,19 +101,9 @@ static bool write_one(sim_conn *conn)
     len = hanse_session_fill(&conn->session, room, cap, &first, &last);
     if (len == 0 || sim.procs[SIM_COORDINATOR].killed)
         return false;
-    if (first)
-        conn->told.len = 0;
-    if (hanse_buf_append(&conn->told, room, len, NULL) != HANSE_OK)
-        sim_wrong("no memory for a message");
-    sim_conn_send(conn, false, (hanse_bytes){room, len}, last);
-    if (!last)
-        return true;
-    sim_watch_told(conn->site, hanse_buf_bytes(&conn->told));
-    if (may_repeat(&conn->told)) {
-        sim.faults.duplicates++;
-        sim_conn_send(conn, false, hanse_buf_bytes(&conn->told), true);
-    }
-    repeat_masks(conn);
+    sim.own++;
+    tell(conn, (hanse_bytes){room, len}, first, last);
+    sim.own--;
     return true;
 }
 

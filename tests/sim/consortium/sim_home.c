@@ -284,12 +284,12 @@ void sim_home_copy(void)
     hanse_buf text = HANSE_BUF_EMPTY;
     hanse_path path;
     hanse_path from;
-    char name[48];
+    char name[160];
     size_t sites_count = sim.setup.sites_count;
 
     (void)snprintf(name, sizeof name, "enrolled-%zu", sites_count);
     join(from, root, name);
-    (void)snprintf(name, sizeof name, "seed-%" PRIu64, sim.seed);
+    (void)snprintf(name, sizeof name, "seed-%" PRIu64 "-%s", sim.seed, sim.blow.kind == SIM_BLOW_NONE ? "drawn" : sim_blow_text());
     join(sim.home, root, name);
     copy_tree(from, sim.home);
     name_procs(sim.home, sites_count);

@@ -65,8 +65,11 @@ static void fire_arrive_down(const sim_event *event)
 static void put(sim_conn *conn, bool up, hanse_bytes bytes, bool last, bool end, uint64_t at_us)
 {
     sim_pipe *pipe = up ? &conn->up : &conn->down;
-    sim_piece *piece = hanse_calloc(1, sizeof *piece + bytes.len);
+    sim_piece *piece;
 
+    sim.own++;
+    piece = hanse_calloc(1, sizeof *piece + bytes.len);
+    sim.own--;
     if (piece == NULL)
         sim_wrong("no memory for the network");
     *piece = (sim_piece){.last = last, .end = end, .len = bytes.len, .at_us = at_us > pipe->last_us ? at_us : pipe->last_us};
@@ -117,9 +120,11 @@ sim_conn *sim_conn_open(int site, hanse_link *link, hanse_bytes cert_pem)
 
     if (!sim.procs[SIM_COORDINATOR].up || sim.sites[site].cut_off_until_us > sim.now_us)
         return NULL;
+    sim.own++;
     conn = hanse_calloc(1, sizeof *conn);
     if (conn == NULL || hanse_buf_append(&conn->cert_pem, cert_pem.data, cert_pem.len, NULL) != HANSE_OK)
         sim_wrong("no memory for a connection");
+    sim.own--;
     conn->site = site;
     conn->serial = ++sim.conns_count;
     conn->link = link;

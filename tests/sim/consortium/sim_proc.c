@@ -69,7 +69,8 @@ void sim_stop(int proc, bool killed, uint64_t down_us)
         close_site(proc);
     sim.current = before;
     self->up = self->killed = false;
-    self->disk = SIM_DISK_GOOD;
+    if (sim.blow.kind == SIM_BLOW_NONE)
+        self->disk = SIM_DISK_GOOD; /* else its next life counts on */
     self->lives++;
     self->planned_us = SIM_NEVER;
     if (down_us != SIM_NEVER)

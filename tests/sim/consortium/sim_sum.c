@@ -51,8 +51,10 @@ static void *room(size_t count, size_t size)
 static sum_part *part_of(uint64_t slot, int site)
 {
     (void)watch_slot_of(slot);
+    sim.own++;
     if (parts[slot][site] == NULL)
         parts[slot][site] = room(1, sizeof *parts[slot][site]);
+    sim.own--;
     return parts[slot][site];
 }
 
@@ -77,6 +79,7 @@ hanse_rc __wrap_hanse_secagg_masker_apply(hanse_secagg_masker *masker, hanse_sec
         hanse_secagg_spec spec;
         const hanse_secagg_segment *segment;
 
+        sim.own++;
         masked_spec(slot, &spec);
         segment = &spec.segments[chunk.segment];
         if (part->words[chunk.segment] == NULL)
@@ -91,6 +94,7 @@ hanse_rc __wrap_hanse_secagg_masker_apply(hanse_secagg_masker *masker, hanse_sec
             *kept = word;
         }
         hanse_secagg_spec_clear(&spec);
+        sim.own--;
     }
     return __real_hanse_secagg_masker_apply(masker, chunk, words, err);
 }
@@ -125,6 +129,7 @@ hanse_rc __wrap_hanse_site_store_work_save(hanse_site_store *store, const hanse_
     hanse_path path;
     char hex[33], name[128];
 
+    sim.own++;
     if (!part->sent) {
         part->there = true;
         part->weight = work->weight;
@@ -140,6 +145,7 @@ hanse_rc __wrap_hanse_site_store_work_save(hanse_site_store *store, const hanse_
             read_floats(path, &part->trained, &part->floats_count);
         }
     }
+    sim.own--;
     return __real_hanse_site_store_work_save(store, work, err);
 }
 

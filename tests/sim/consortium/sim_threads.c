@@ -113,8 +113,11 @@ static void fire_work(const sim_event *event)
 
 void hanse_workers_submit(hanse_workers *workers, hanse_job *job)
 {
-    place *self = hanse_calloc(1, sizeof *self), **tail = &workers->places;
+    place *self, **tail = &workers->places;
 
+    sim.own++;
+    self = hanse_calloc(1, sizeof *self);
+    sim.own--;
     if (self == NULL)
         sim_wrong("no memory for a job");
     self->job = job;

@@ -18,8 +18,10 @@ watch_slot *watch_slot_of(uint64_t slot)
 {
     if (slot >= WATCH_SLOTS_MAX)
         sim_wrong("slot %" PRIu64 ": that many attempts", slot);
+    sim.own++;
     if (slots[slot] == NULL && (slots[slot] = hanse_calloc(1, sizeof **slots)) == NULL)
         sim_wrong("no memory");
+    sim.own--;
     return slots[slot];
 }
 
@@ -152,6 +154,7 @@ void sim_watch_sent(int site, hanse_bytes bytes)
     hanse_message message;
     hanse_err err = {0};
 
+    sim.own++;
     sim_must(hanse_message_decode(&message, bytes, HANSE_FROM_NODE, &err), &err, "a site's message");
     sim_trace("-> %s", hanse_kind_name(message.kind));
     switch (message.kind) {
@@ -164,6 +167,7 @@ void sim_watch_sent(int site, hanse_bytes bytes)
     case HANSE_DEAD:          on_dead(site, message.dead.object); break;
     default: break;
     }
+    sim.own--;
 }
 
 /* ---- what the coordinator says ---- */
@@ -300,7 +304,7 @@ void sim_watch_told(int site, hanse_bytes bytes)
 
 void sim_watch_log(const char *line)
 {
-    static const char *const never[] = {" two_cuts ", " contribution_lost ", " run_not_loaded ", " masking_unreadable ", " wrong_shares ",
+    static const char *const never[] = {" two_cuts ", " contribution_lost ", " run_not_loaded ", " wrong_shares ",
                                         "a masked round without its masks"};
 
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)

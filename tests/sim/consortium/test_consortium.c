@@ -1,7 +1,9 @@
 /* test_consortium.c - seeds, each a history of a whole consortium: see sim.h.
  *
  *   test_consortium --seeds A..B [--jobs J]     every seed in a process of its own; prints those that went wrong
- *   test_consortium --seed N [--verbose]        one, the same again; verbose: everything that happens */
+ *   test_consortium --seed N [--verbose]        one, the same again; verbose: everything that happens
+ *   test_consortium --countdown S [--jobs J]    no chance: every S-th call of a process is struck, one in each run (sim_blow.c)
+ *   test_consortium --blow B [--verbose]        one of those, the same again */
 #include "tests/sim/consortium/sim.h"
 
 #include "hanse/config.h"
@@ -20,7 +22,7 @@
 #define EVENTS_MAX 3000000
 
 typedef struct options {
-    uint64_t first, last, jobs;
+    uint64_t first, last, jobs, stride; /* stride 0: no countdown */
     bool verbose;
 } options;
 
@@ -41,6 +43,7 @@ static void run_seed(uint64_t seed)
     sim_random_begin(seed);
     sim_home_copy();
     hanse_log_level_set(HANSE_LOG_INFO);
+    sim_blow_arm();
     sim_faults_begin();
     until_us = sim.setup.calm_us + liveness_us();
     while (!sim_watch_done()) {
@@ -71,7 +74,10 @@ static void draw(uint64_t seed)
 {
     sim.chance.state = seed;
     sim.chance.state = sim_draw(&sim.chance); /* neighbours must not share their numbers */
-    sim_setup_draw();
+    if (sim.blow.kind == SIM_BLOW_NONE)
+        sim_setup_draw();
+    else
+        sim_setup_blow();
 }
 
 static pid_t begin(uint64_t seed, bool verbose)
@@ -90,7 +96,12 @@ static pid_t begin(uint64_t seed, bool verbose)
     sim.events_count = sim.order = 0;
     run_seed(seed);
     (void)fflush(stdout);
-    _exit(0);
+    _exit(sim.blow.kind != SIM_BLOW_NONE && !sim.blow.struck ? SIM_NOT_STRUCK : 0);
+}
+
+static pid_t begin_blow(void)
+{
+    return begin(1, false);
 }
 
 static int run_all(const options *wanted)
@@ -154,6 +165,10 @@ static bool read_options(int argc, char **argv, options *out)
             out->last = out->first;
         } else if (strcmp(argv[i - 1], "--jobs") == 0 && number(value, &out->jobs) && out->jobs > 0 && out->jobs <= JOBS_MAX) {
             continue;
+        } else if (strcmp(argv[i - 1], "--countdown") == 0 && number(value, &out->stride) && out->stride > 0) {
+            continue;
+        } else if (strcmp(argv[i - 1], "--blow") == 0 && value != NULL && sim_blow_parse(value)) {
+            out->last = out->first;
         } else if (strcmp(argv[i - 1], "--seeds") == 0 && value != NULL && (dots = strstr(value, "..")) != NULL) {
             *dots = '\0';
             if (!number(value, &out->first) || !number(dots + 2, &out->last) || out->last < out->first)
@@ -173,12 +188,12 @@ int main(int argc, char **argv)
     int code;
 
     if (!read_options(argc, argv, &wanted)) {
-        (void)fprintf(stderr, "usage: test_consortium [--seeds A..B] [--jobs J] | --seed N [--verbose]\n");
+        (void)fprintf(stderr, "usage: test_consortium [--seeds A..B | --countdown STRIDE] [--jobs J] | --seed N [--verbose] | --blow B [--verbose]\n");
         return 4;
     }
     sim_must(hanse_blas_load(&err), &err, "OpenBLAS"); /* once, not in each seed's process */
     sim_home_make(where != NULL ? where : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    code = run_all(&wanted);
+    code = wanted.stride > 0 ? sim_blow_all(wanted.stride, wanted.jobs, begin_blow) > 0 : run_all(&wanted);
     sim_home_drop();
     return code;
 }
