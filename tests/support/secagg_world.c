@@ -541,20 +541,33 @@ hanse_rc world_finish(world *w, bool *equal, uint32_t *blamed)
     return rc;
 }
 
-void world_whole_round(world *w, uint64_t slot)
+static bool has_bit(unsigned bits, uint32_t i)
 {
-    bool online = w->params.profile == HANSE_SECAGG_ONLINE, equal;
+    return i < 32 && (bits >> i & 1) != 0;
+}
 
+void world_uploads(world *w, uint64_t slot, unsigned gone, unsigned none)
+{
     world_round_new(w, slot, NULL);
     for (uint32_t i = 0; i < w->n; i++)
-        MUST(world_leave(w, i, slot));
+        if (!has_bit(none, i))
+            MUST(world_leave(w, i, slot));
     MUST(hanse_secagg_round_open(w->round, w->now_ms, &w->err));
     for (uint32_t i = 0; i < w->n; i++) {
-        MUST(world_spec(w, i, true));
+        MUST(world_spec(w, i, !has_bit(none, i)));
+        if (has_bit(gone | none, i))
+            continue;
         MUST(world_mask(w, i, slot));
         MUST(world_header(w, i));
         MUST(world_complete(w, i));
     }
+}
+
+void world_whole_round(world *w, uint64_t slot)
+{
+    bool online = w->params.profile == HANSE_SECAGG_ONLINE, equal;
+
+    world_uploads(w, slot, 0, 0);
     MUST(hanse_secagg_round_cut(w->round, &w->err));
     for (uint32_t i = 0; online && i < w->n; i++)
         MUST(world_sign_cut(w, i));

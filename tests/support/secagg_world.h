@@ -99,6 +99,8 @@ hanse_rc world_answer(world *w, uint32_t i);   /* the site answers, the coordina
 hanse_rc world_dead(world *w, uint32_t i, uint64_t slot);
 /* Reconstruct, sum, unmask; true when every word equals the plain sum over S. blamed [n] may be NULL. */
 hanse_rc world_finish(world *w, bool *equal, uint32_t *blamed);
+/* All up to the uploads, complete. With bit i of `none` member i has left no ticket, with that of `gone` it sends nothing; asserts. */
+void world_uploads(world *w, uint64_t slot, unsigned gone, unsigned none);
 /* All of it for the slot with everybody there; asserts. */
 void world_whole_round(world *w, uint64_t slot);
 
