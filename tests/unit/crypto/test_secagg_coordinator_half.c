@@ -2,6 +2,8 @@
  * refusal leaves the round as it was, and the right thing is taken afterwards. */
 #include "../../support/secagg_forge.h"
 
+#include "crypto/secagg_core.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,21 +17,29 @@ static hanse_signed ticket_of(const world_site *site)
     return (hanse_signed){hanse_buf_bytes(&site->ticket), hanse_buf_bytes(&site->ticket_sig)};
 }
 
-/* The ticket of member i with a field changed, signed again; its shares as they are. */
-static hanse_rc leave_changed(world *w, uint32_t i, void (*change)(hanse_secagg_ticket *ticket))
+/* The ticket of member i with a field changed, signed again; with its shares as they are, or with others that it then names. */
+static hanse_rc leave_forged(world *w, uint32_t i, void (*change)(hanse_secagg_ticket *ticket), const hanse_bytes *cts)
 {
     hanse_secagg_ticket ticket;
     forged f = FORGED_EMPTY;
     hanse_rc rc;
 
     assert_int_equal(hanse_secagg_ticket_decode(&ticket, hanse_buf_bytes(&w->sites[i].ticket), NULL), HANSE_OK);
-    change(&ticket);
+    if (change != NULL)
+        change(&ticket);
+    if (cts != NULL)
+        assert_int_equal(secagg_ct_root(ticket.ct_root, *cts, NULL), HANSE_OK);
     assert_int_equal(hanse_secagg_ticket_encode(&f.bytes, &ticket, NULL), HANSE_OK);
     hanse_secagg_ticket_clear(&ticket);
     forge_sign(&f, w->sites[i].key, HANSE_SECAGG_TICKET_LABEL);
-    rc = hanse_secagg_round_add_ticket(w->round, forged_signed(&f), hanse_buf_bytes(&w->sites[i].cts), w->now_ms, &w->err);
+    rc = hanse_secagg_round_add_ticket(w->round, forged_signed(&f), cts != NULL ? *cts : hanse_buf_bytes(&w->sites[i].cts), w->now_ms, &w->err);
     forged_clear(&f);
     return rc;
+}
+
+static hanse_rc leave_changed(world *w, uint32_t i, void (*change)(hanse_secagg_ticket *ticket))
+{
+    return leave_forged(w, i, change, NULL);
 }
 
 static void t_root(hanse_secagg_ticket *t) { t->ct_root[0] ^= 1; }
@@ -46,7 +56,6 @@ static const struct { const char *name; void (*change)(hanse_secagg_ticket *tick
     {"another run", t_run, HANSE_SECAGG_TICKET},
     {"expired", t_expired, HANSE_SECAGG_TICKET},
     {"another roster", t_roster, HANSE_SECAGG_ROSTER},
-    {"no member", t_stranger, HANSE_SECAGG_ROSTER},
 };
 
 static uint32_t tickets_count(const world *w)
@@ -73,10 +82,15 @@ static void test_tickets(void **state)
     for (size_t k = 0; k < sizeof tickets / sizeof tickets[0]; k++)
         if (leave_changed(&w, 0, tickets[k].change) == HANSE_OK || hanse_secagg_reason_of(&w.err) != tickets[k].want)
             fail_msg("%s: %s", tickets[k].name, w.err.text);
+    REFUSED(leave_changed(&w, 1, t_stranger), ROSTER); /* no member */
     GOOD(hanse_buf_append(&cts, site->cts.data, site->cts.len, &w.err));
     GOOD(hanse_buf_append(&cts, site->cts.data, HANSE_SECAGG_CT_LEN, &w.err));
-    for (size_t members = 4; members <= 6; members += 2) /* shares for one member less, and one more */
-        REFUSED(hanse_secagg_round_add_ticket(w.round, ticket_of(site), (hanse_bytes){cts.data, members * HANSE_SECAGG_CT_LEN}, w.now_ms, &w.err), TICKET);
+    for (size_t members = 4; members <= 6; members += 2) { /* shares for one member less, and one more, also where the ticket names them */
+        const hanse_bytes some = {cts.data, members * HANSE_SECAGG_CT_LEN};
+
+        REFUSED(hanse_secagg_round_add_ticket(w.round, ticket_of(site), some, w.now_ms, &w.err), TICKET);
+        REFUSED(leave_forged(&w, 0, NULL, &some), TICKET);
+    }
     REFUSED(hanse_secagg_round_add_ticket(w.round, ticket_of(site), HANSE_BYTES_EMPTY, w.now_ms, &w.err), TICKET);
     cts.data[3 * HANSE_SECAGG_CT_LEN] ^= 1;
     REFUSED(hanse_secagg_round_add_ticket(w.round, ticket_of(site), (hanse_bytes){cts.data, site->cts.len}, w.now_ms, &w.err), TICKET);

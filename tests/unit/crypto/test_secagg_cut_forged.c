@@ -18,8 +18,16 @@
 static void c_round_id(forged_cut *f) { f->cut.round_id[0] ^= 1; }
 static void c_run(forged_cut *f) { f->cut.run[0] ^= 1; }
 static void c_slot(forged_cut *f) { f->cut.slot++; }
-static void c_more(forged_cut *f) { f->cut.n++; }
-static void c_fewer(forged_cut *f) { f->cut.n--; }
+static void c_more(forged_cut *f)
+{
+    f->cut.n++;
+    forge_cut_root(f);
+}
+static void c_fewer(forged_cut *f) /* the absent one is the last */
+{
+    f->cut.n--;
+    forge_cut_root(f);
+}
 static void c_no_ticket(forged_cut *f)
 {
     f->in[ABSENT] = 1;
@@ -76,24 +84,74 @@ static void test_one_field(void **state)
     }
 }
 
-/* --- the own upload --- */
+/* --- headers --- */
 
-/* A header of the victim's under its ticket that this site did not make: another process with its key did, from a copy of its directory. */
-static void forge_header(world *w, forged *f, const forged_cut *cut)
+/* A header of member i with a field changed, made of member 1's and signed with i's key. */
+static void forge_header(world *w, forged *f, const forged_cut *cut, uint32_t i, void (*change)(hanse_secagg_upload *upload))
 {
     hanse_secagg_ticket ticket;
     hanse_secagg_upload upload;
 
+    f->bytes.len = 0;
     assert_int_equal(hanse_secagg_upload_decode(&upload, cut->uploads[1].bytes, NULL), HANSE_OK);
-    assert_int_equal(hanse_secagg_ticket_decode(&ticket, hanse_buf_bytes(&w->sites[VICTIM].ticket), NULL), HANSE_OK);
+    assert_int_equal(hanse_secagg_ticket_decode(&ticket, hanse_buf_bytes(&w->sites[i].ticket), NULL), HANSE_OK);
     memcpy(upload.site_id, ticket.site_id, 32);
     memcpy(upload.nonce, ticket.nonce, 16);
-    upload.root[5] ^= 1;
     hanse_secagg_ticket_clear(&ticket);
+    change(&upload);
     assert_int_equal(hanse_secagg_upload_encode(&f->bytes, &upload, NULL), HANSE_OK);
-    forge_sign(f, w->sites[VICTIM].key, HANSE_SECAGG_UPLOAD_LABEL);
+    forge_sign(f, w->sites[i].key, HANSE_SECAGG_UPLOAD_LABEL);
 }
 
+static void h_root(hanse_secagg_upload *u) { u->root[5] ^= 1; }
+static void h_nonce(hanse_secagg_upload *u) { u->nonce[0] ^= 1; }
+static void h_round(hanse_secagg_upload *u) { u->round_id[0] ^= 1; }
+static void h_site(hanse_secagg_upload *u) { u->site_id[0] ^= 1; }
+static void h_chunks(hanse_secagg_upload *u) { u->chunks--; }
+static void h_len(hanse_secagg_upload *u) { u->len++; }
+
+/* The last row is none that a site could refuse: what was uploaded only its maker knows. */
+static const struct { const char *name; void (*change)(hanse_secagg_upload *upload); hanse_secagg_reason want; } headers[] = {
+    {"under another ticket", h_nonce, HANSE_SECAGG_TICKET},
+    {"to another round", h_round, HANSE_SECAGG_REPLAY},
+    {"by another site", h_site, HANSE_SECAGG_REPLAY},
+    {"in fewer chunks", h_chunks, HANSE_SECAGG_ENCODING},
+    {"longer", h_len, HANSE_SECAGG_ENCODING},
+    {"control", h_root, HANSE_SECAGG_NONE},
+};
+
+/* A member and the coordinator collude: the cut names a header that is signed, and not of this round. */
+static void test_headers_of_a_cut(void **state)
+{
+    forged header = FORGED_EMPTY;
+    forged_cut f;
+    world w;
+
+    (void)state;
+    world_new(&w, 5, HANSE_SECAGG_CRON, 57);
+    world_uploads(&w, 1, 0, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    for (size_t k = 0; k < sizeof headers / sizeof headers[0]; k++) {
+        hanse_rc rc;
+
+        forge_cut_begin(&w, &f);
+        forge_header(&w, &header, &f, 2, headers[k].change);
+        f.uploads[2] = forged_signed(&header);
+        forge_cut_root(&f);
+        forge_cut_sign(&w, &f);
+        rc = forged_cut_show(&w, VICTIM, &f);
+        if (hanse_secagg_reason_of(&w.err) != headers[k].want || (rc == HANSE_OK) != (headers[k].want == HANSE_SECAGG_NONE))
+            fail_msg("%s: %s", headers[k].name, w.err.text);
+        if (rc != HANSE_OK)
+            GOOD(world_spec(&w, VICTIM, false)); /* it goes on with the same round */
+        forged_cut_clear(&f);
+    }
+    GOOD(world_cut_of(&w, 1, w.round, false));
+    forged_clear(&header);
+    world_free(&w);
+}
+
+/* A header of the victim's under its ticket that this site did not make: another process with its key did, from a copy of its directory. */
 static void test_own_upload(void **state)
 {
     uint8_t before[32], after[32];
@@ -108,7 +166,7 @@ static void test_own_upload(void **state)
         world_uploads(&w, 1, sent ? 0 : 1u << VICTIM, 0);
         GOOD(hanse_secagg_round_cut(w.round, &w.err));
         forge_cut_begin(&w, &f);
-        forge_header(&w, &header, &f);
+        forge_header(&w, &header, &f, VICTIM, h_root);
         f.in[VICTIM] = 1;
         f.uploads[VICTIM] = forged_signed(&header);
         forge_cut_root(&f);
@@ -118,6 +176,10 @@ static void test_own_upload(void **state)
         forge_store_hash(&w, VICTIM, after);
         assert_memory_equal(before, after, 32);
         GOOD(forged_cut_show(&w, 3, &f)); /* control: only the victim can know */
+        forged_cut_clear(&f);
+        forge_cut(&w, &f, 0);
+        f.uploads[1].sig = f.uploads[2].sig; /* that the headers of a refused cut were good says nothing of another's */
+        REFUSED(forged_cut_show(&w, VICTIM, &f), SIG);
         GOOD(world_cut_of(&w, VICTIM, w.round, false));
         forged_cut_clear(&f);
         forged_clear(&header);
@@ -348,8 +410,8 @@ static void test_below_the_floor(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_field), cmocka_unit_test(test_own_upload), cmocka_unit_test(test_missing_beside_m),
-                                       cmocka_unit_test(test_signatures_of_a_cut), cmocka_unit_test(test_deads), cmocka_unit_test(test_below_the_floor)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_field), cmocka_unit_test(test_headers_of_a_cut), cmocka_unit_test(test_own_upload),
+                                       cmocka_unit_test(test_missing_beside_m), cmocka_unit_test(test_signatures_of_a_cut), cmocka_unit_test(test_deads), cmocka_unit_test(test_below_the_floor)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
