@@ -23,7 +23,7 @@ typedef enum hanse_secagg_reason {
     HANSE_SECAGG_ROSTER,        /* E_ROSTER        not the pinned roster, or not a member of it */
     HANSE_SECAGG_DUPKEY,        /* E_DUPKEY        two tickets with one key */
     HANSE_SECAGG_LOWORDER,      /* E_LOWORDER      public key of low order */
-    HANSE_SECAGG_TICKET,        /* E_TICKET        own ticket missing or changed; a ticket of another slot, stale, expired */
+    HANSE_SECAGG_TICKET,        /* E_TICKET        own ticket missing; a ticket of another slot, stale, expired, or with other shares */
     HANSE_SECAGG_TICKET_REUSED, /* E_TICKET_REUSED second use of a ticket, or other bytes under it */
     HANSE_SECAGG_CUT_OVERLAP,   /* E_CUT_OVERLAP   both kinds of share for one ticket, or lists that do not match */
     HANSE_SECAGG_CUT_CONFLICT,  /* E_CUT_CONFLICT  a second cut of one slot, or too few cut signatures */

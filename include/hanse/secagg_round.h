@@ -12,7 +12,7 @@ typedef struct hanse_secagg_round hanse_secagg_round; /* opaque */
 
 /* `spec` gives run, slot, kind, hashes, params, seal_key, W, deadlines and segments; the rest is filled in at open.
  *   key          coordinator-sign;  seal_secret  of spec->seal_key, copied
- * Errors: E_COHORT (params), NOMEM. */
+ * Errors: E_COHORT (params), E_ROSTER (params for another number of members), NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_new(hanse_secagg_round **out, const hanse_secagg_roster *roster,
                                                  const hanse_key *key, const uint8_t seal_secret[32],
                                                  const hanse_secagg_spec *spec, const hanse_secagg_policy *policy,
@@ -33,7 +33,7 @@ hanse_bytes hanse_secagg_round_share(const hanse_secagg_round *round, uint32_t f
 const uint8_t *hanse_secagg_round_id(const hanse_secagg_round *round); /* [32] */
 
 /* A signed upload header, before its chunks. Errors: E_LATE (after the cut or deadline), E_TICKET, E_SIG,
- * E_TICKET_REUSED (another header), ... */
+ * E_TICKET_REUSED (another header), E_ENCODING (also another length than the spec's), E_ROSTER, E_REPLAY (not open, another round). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_upload(hanse_secagg_round *round, hanse_signed upload, uint64_t now_ms,
                                                         uint32_t *site_idx, hanse_err *err);
 /* All chunks of member site_idx are durable; `root` over them is compared with its header's. Errors: E_SIG (other bytes), E_LATE. */
@@ -56,8 +56,8 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_cutsig(hanse_secagg_round *roun
 /* Those so far, at least t make a certificate; *count 0 in CRON. Borrowed. */
 const hanse_signed *hanse_secagg_round_cutsigs(const hanse_secagg_round *round, size_t *count);
 
-/* A holder's sealed answer. Errors: E_SHARE_AUTH (does not open), E_SIG, E_CUT_CONFLICT, E_CUT_OVERLAP (kinds are not the
- * cut's), E_DEAD. *site_idx is set where the sender is known. */
+/* The sealed answer of member site_idx. Errors: E_SHARE_AUTH (does not open), E_ENCODING, E_SIG, E_CUT_CONFLICT, E_CUT_OVERLAP (kinds
+ * are not the cut's, or of shares that it does not hold), E_DEAD. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_answer(hanse_secagg_round *round, uint32_t site_idx, hanse_bytes sealed,
                                                         hanse_err *err);
 uint32_t hanse_secagg_round_answers(const hanse_secagg_round *round);

@@ -105,7 +105,7 @@ typedef struct hanse_secagg_actions {
 #define HANSE_SECAGG_ACTIONS_EMPTY ((hanse_secagg_actions){NULL, 0, 0})
 void hanse_secagg_actions_clear(hanse_secagg_actions *actions); /* wipes */
 
-/* Errors: E_COHORT (params below the floors), USAGE, NOMEM. */
+/* Errors: E_COHORT (params below the floors), E_ROSTER (params for another number of members), USAGE, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_site_new(hanse_secagg_site **out, const hanse_secagg_site_config *config,
                                                 hanse_err *err);
 /* One stored record, in any order; of other runs too, for the limit of one attempt a base model. Errors: CORRUPT, NOMEM. */
