@@ -408,10 +408,40 @@ static void test_below_the_floor(void **state)
     world_free(&w);
 }
 
+/* --- the other kind of share --- */
+
+/* That a slot has one cut keeps the kinds apart. The kinds that were given are recorded all the same: here the record says that the other one
+ * was given of a ticket, under this very cut. */
+static void test_kinds_that_were_given(void **state)
+{
+    const size_t kinds_at = 1 + 1 + 4 + 2 * 32 + 1 + 4 * 32 + 4; /* in a slot's record, behind what has one length: facts of secagg_facts.c */
+    world_record *record;
+    world w;
+
+    (void)state;
+    world_new(&w, 4, HANSE_SECAGG_CRON, 58);
+    world_uploads(&w, 1, 0, 0);
+    GOOD(hanse_secagg_round_cut(w.round, &w.err));
+    GOOD(world_cut_of(&w, VICTIM, w.round, false));
+    record = find_record(&w.sites[VICTIM], 'S');
+    for (int other = 1; other >= 0; other--) {
+        assert_int_equal(record->value.data[kinds_at + 2], other ? HANSE_SECAGG_SHARE_B : HANSE_SECAGG_SHARE_SK);
+        record->value.data[kinds_at + 2] = other ? HANSE_SECAGG_SHARE_SK : HANSE_SECAGG_SHARE_B;
+        world_restart(&w, VICTIM);
+        GOOD(world_spec(&w, VICTIM, false));
+        if (other)
+            REFUSED(world_cut_of(&w, VICTIM, w.round, false), CUT_OVERLAP);
+        else
+            GOOD(world_cut_of(&w, VICTIM, w.round, false)); /* control */
+    }
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_field), cmocka_unit_test(test_headers_of_a_cut), cmocka_unit_test(test_own_upload),
-                                       cmocka_unit_test(test_missing_beside_m), cmocka_unit_test(test_signatures_of_a_cut), cmocka_unit_test(test_deads), cmocka_unit_test(test_below_the_floor)};
+                                       cmocka_unit_test(test_missing_beside_m), cmocka_unit_test(test_signatures_of_a_cut), cmocka_unit_test(test_deads),
+                                       cmocka_unit_test(test_below_the_floor), cmocka_unit_test(test_kinds_that_were_given)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

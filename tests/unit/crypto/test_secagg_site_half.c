@@ -12,12 +12,12 @@
 #include <cmocka.h>
 
 /* A call that site 0 must refuse without a change of its records. */
-#define REFUSED_BY_0(call, why)             \
-    do {                                    \
-        uint8_t before[32], after[32];      \
-        forge_store_hash(&w, 0, before);    \
-        REFUSED(call, why);                 \
-        forge_store_hash(&w, 0, after);     \
+#define REFUSED_BY_0(call, why)                 \
+    do {                                        \
+        uint8_t before[32], after[32];          \
+        forge_store_hash(&w, 0, before);        \
+        REFUSED(call, why);                     \
+        forge_store_hash(&w, 0, after);         \
         assert_memory_equal(before, after, 32); \
     } while (0)
 
