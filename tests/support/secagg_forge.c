@@ -84,14 +84,14 @@ void forged_cut_clear(forged_cut *f)
 
 static const char answer_info[] = "hanse1/secagg-answer";
 
-static void answer_aad(world *w, uint32_t i, uint8_t aad[96])
+static void answer_aad(world *w, uint32_t i, hanse_bytes cut, uint8_t aad[96])
 {
     memcpy(aad, hanse_secagg_round_id(w->round), 32);
-    MUST(hanse_secagg_hash(aad + 32, "cut", hanse_secagg_round_cut_signed(w->round).bytes, NULL));
+    MUST(hanse_secagg_hash(aad + 32, "cut", cut, NULL));
     memcpy(aad + 64, hanse_secagg_roster_id(w->roster, i), 32);
 }
 
-void forge_answer_open(world *w, uint32_t i, hanse_secagg_answer *out)
+static void open_answer(world *w, uint32_t i, hanse_bytes cut, hanse_secagg_answer *out)
 {
     hanse_bytes sealed = hanse_buf_bytes(&w->sites[i].extra);
     size_t len = sealed.len - 32 - HANSE_HPKE_TAG_LEN;
@@ -100,7 +100,7 @@ void forge_answer_open(world *w, uint32_t i, hanse_secagg_answer *out)
     uint8_t aad[96];
 
     assert_non_null(text);
-    answer_aad(w, i, aad);
+    answer_aad(w, i, cut, aad);
     MUST(hanse_hpke_receiver_new(&ctx, HANSE_AEAD_AES256GCM, (hanse_x25519_pair){w->seal_secret, w->seal_key}, sealed.data,
                                  hanse_bytes_str(answer_info), NULL));
     MUST(hanse_hpke_open(ctx, 0, (hanse_bytes){aad, 96}, text, (hanse_bytes){sealed.data + 32, sealed.len - 32}, NULL));
@@ -109,13 +109,23 @@ void forge_answer_open(world *w, uint32_t i, hanse_secagg_answer *out)
     hanse_free(text);
 }
 
+void forge_answer_open(world *w, uint32_t i, hanse_secagg_answer *out)
+{
+    open_answer(w, i, hanse_secagg_round_cut_signed(w->round).bytes, out);
+}
+
+void forge_answer_open_to(world *w, uint32_t i, const forged_cut *cut, hanse_secagg_answer *out)
+{
+    open_answer(w, i, hanse_buf_bytes(&cut->object.bytes), out);
+}
+
 void forge_answer_seal_text(world *w, uint32_t i, hanse_bytes text)
 {
     hanse_buf *sealed = &w->sites[i].extra;
     uint8_t aad[96], enc[32], seed[32];
     hanse_hpke *ctx;
 
-    answer_aad(w, i, aad);
+    answer_aad(w, i, hanse_secagg_round_cut_signed(w->round).bytes, aad);
     world_random(w, seed, 32);
     MUST(hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, w->seal_key, (hanse_x25519_pair){seed, NULL}, hanse_bytes_str(answer_info), NULL));
     sealed->len = 0;

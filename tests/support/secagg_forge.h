@@ -36,6 +36,8 @@ void forged_cut_clear(forged_cut *f);
 
 /* What the answer that member i sent last says: the coordinator can open it. Release with hanse_secagg_answer_clear(). */
 void forge_answer_open(world *w, uint32_t i, hanse_secagg_answer *out);
+/* The same of an answer to another cut than the round's own. */
+void forge_answer_open_to(world *w, uint32_t i, const forged_cut *cut, hanse_secagg_answer *out);
 /* In its place one that says `answer`, signed by member i; and any text behind its signature's length, as sealed by member i. */
 void forge_answer_seal(world *w, uint32_t i, const hanse_secagg_answer *answer);
 void forge_answer_seal_text(world *w, uint32_t i, hanse_bytes text);
