@@ -125,6 +125,18 @@ static hanse_rc fill_head(masking *m, uint64_t rows, hanse_err *err)
     return rc;
 }
 
+/* In a sum nothing shows a word that is too large for it: each site looks at its own. */
+static hanse_rc check_words(const masking *m, hanse_err *err)
+{
+    const uint64_t bound = m->spec.segments[m->spec.segments_count - 1].bound;
+
+    for (size_t i = 0; i < m->aux_count; i++)
+        if (m->aux[i] > bound)
+            return HANSE_SECAGG_FAIL(err, RANGE, "aux word %zu of %zu is above its bound of %" PRIu64 ": more rows than sums of %" PRIu32 " sites can hold",
+                                     i, m->aux_count, bound, m->spec.params.n);
+    return HANSE_OK;
+}
+
 static void fill_words(const masking *m, const hanse_secagg_chunk *chunk)
 {
     uint64_t *lanes = m->lanes;
@@ -311,6 +323,8 @@ hanse_rc hanse_mask_work_run(hanse_mask_work *work, const hanse_plan *plan, cons
         if (rc == HANSE_OK && m.weight > 0)
             rc = measure(&m, err);
     }
+    if (rc == HANSE_OK)
+        rc = check_words(&m, err);
     if (rc == HANSE_OK)
         rc = write_words(&m, plan, spec, err);
 done:

@@ -28,7 +28,7 @@ void hanse_mask_work_clear(hanse_mask_work *work);
  *   rows                 trained on
  *   aux                  [aux_count] words of aux.h
  *   stop                 asked to end: AGAIN
- * Errors: E_RANGE (the update is far beyond its clip), NONFINITE, WEIGHT, IO, FULL, NOMEM. */
+ * Errors: E_RANGE (the update is far beyond its clip, or a word above its bound), NONFINITE, WEIGHT, IO, FULL, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_mask_work_run(hanse_mask_work *work, const hanse_plan *plan, const hanse_spec *spec, const char *model_in,
                                               const char *model_out, uint64_t rows, const uint64_t *aux, size_t aux_count,
                                               const atomic_bool *stop, hanse_err *err);
