@@ -73,7 +73,7 @@ hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t a
     if (rc != HANSE_OK || run->current.kind != HANSE_ROUND_TRAINING)
         goto done;
     if (masks->sums[0] == 0 || masks->sums[0] > HANSE_RING_SHARE_ONE + run->roster.sites_count) {
-        rc = HANSE_FAIL(err, HANSE_E_WEIGHT, "the sites' weights add up to %" PRIu64 " / 2^40 of all", masks->sums[0]);
+        rc = HANSE_SECAGG_FAIL(err, RANGE, "the sites' weights add up to %" PRIu64 " / 2^40 of all", masks->sums[0]);
         goto done;
     }
     rc = hanse_unmask_fold(unmask, masks->sums[0], run->model_path, meta, path, root, err);

@@ -86,7 +86,7 @@ void hanse_masks_shares(hanse_live_run *run, size_t member, const hanse_msg_shar
 void hanse_masks_try_unmask(hanse_live_run *run);
 bool hanse_masks_in_cut(const hanse_live_run *run, uint64_t slot); /* the open round is that slot, cut and not opened yet */
 /* What the fold's sums say: the round's weight, `plain` (the aux words of aux.h, borrowed), the state of the next round in `next`
- * (cleared by the caller). Errors: PROTOCOL (impossible sums), NOMEM. */
+ * (cleared by the caller). Errors: E_RANGE and PROTOCOL (impossible sums), NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_masks_sums(const hanse_live_run *run, uint8_t kind, const uint64_t **plain, hanse_masking_state *next, hanse_err *err);
 
 /* ---- voids.c ---- */

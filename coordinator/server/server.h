@@ -296,7 +296,8 @@ HANSE_MUST_CHECK hanse_rc hanse_sealed_fold(const hanse_live_run *run, const siz
                                             const char *path, uint8_t root[32], hanse_err *err);
 /* Merkle root over the chunks as they came: all that can be checked of a masked upload. Errors: IO, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_masked_root(const hanse_spool *spool, uint8_t root[32], hanse_err *err);
-/* Sums of the aux words (run->masks->sums) and, of a training round, the new model. */
+/* Sums of the aux words (run->masks->sums) and, of a training round, the new model. Errors: E_RANGE (their weights are more than
+ * all), E_SANITY, CORRUPT (a contribution is damaged), NONFINITE, IO, FULL, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t accepted_count, const hanse_model_meta *meta,
                                             const char *path, uint8_t root[32], hanse_err *err);
 

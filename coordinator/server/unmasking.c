@@ -181,12 +181,12 @@ hanse_rc hanse_masks_sums(const hanse_live_run *run, uint8_t kind, const uint64_
     if (kind == HANSE_ROUND_STATISTICS) {
         next->weight_total = (*plain)[0];
         if (next->weight_total == 0 || next->weight_total > HANSE_RING_WEIGHT_MAX)
-            return HANSE_FAIL(err, HANSE_E_WEIGHT, "a total of %" PRIu64 " rows", next->weight_total);
+            return HANSE_SECAGG_FAIL(err, RANGE, "a total of %" PRIu64 " rows", next->weight_total);
     }
     if (kind != HANSE_ROUND_TRAINING)
         return HANSE_OK;
     if (sums[1] > accepted * HANSE_MASKING_JOINING_MAX || next->weight_total + sums[1] > HANSE_RING_WEIGHT_MAX)
-        return HANSE_FAIL(err, HANSE_E_WEIGHT, "%" PRIu64 " rows join a total of %" PRIu64, sums[1], next->weight_total);
+        return HANSE_SECAGG_FAIL(err, RANGE, "%" PRIu64 " rows join a total of %" PRIu64, sums[1], next->weight_total);
     next->weight_total += sums[1];
     memcpy(next->used, masks->state.clips, tensors * sizeof *next->used);
     for (size_t i = 0; i < tensors; i++) {
