@@ -128,6 +128,8 @@ static void on_failure(hanse_agent *agent, const hanse_err *why, bool last_try)
         return;
     }
     plan_retry(agent);
+    if (why->rc == HANSE_E_PROTOCOL || why->rc == HANSE_E_AUTH)
+        agent->troubles++; /* it will say the same again */
 }
 
 static hanse_rc on_wake(hanse_agent *agent, hanse_err *err)

@@ -69,7 +69,7 @@ typedef struct hanse_agent {
     uint64_t began_us, rtt_us, hello_us, active_us, retry_us, tick_us; /* monotonic */
     int wait_max_ms;       /* of one wait in the loop */
     unsigned failures;     /* connections that failed in a row */
-    unsigned troubles;     /* of the coordinator's disk or memory, since it last gave a receipt */
+    unsigned troubles;     /* of the coordinator's disk or memory, or with what it says, since it last gave a receipt */
     bool took_round;       /* in this process */
     bool round_over;       /* that one ended: --once is done */
     bool reported;         /* a round ended, or a run was refused */
