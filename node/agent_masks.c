@@ -237,7 +237,7 @@ static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks
     hanse_rc rc = hanse_signed_list_decode(list, &count, of->tickets, n, err);
 
     if (rc == HANSE_OK && (count != n || of->shares.len != n * HANSE_SECAGG_CT_LEN))
-        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "masks of %zu sites, the roster has %zu", count, n);
+        rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "MASKS with %zu tickets and %zu bytes of shares, the roster has %zu sites", count, of->shares.len, n);
     *shares = hanse_calloc(n, sizeof **shares);
     if (rc == HANSE_OK && *shares == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
