@@ -72,7 +72,7 @@ void hanse_masks_close(hanse_live_run *run, bool published);
 void hanse_masks_send(hanse_live_run *run, size_t member);
 bool hanse_masks_takes_part(const hanse_live_run *run, size_t member); /* its ticket is in the round */
 void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms);
-uint64_t hanse_masks_due(const hanse_live_run *run); /* wall ms; UINT64_MAX: nothing planned */
+uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms); /* as hanse_live_run_due() */
 
 /* ---- unmasking.c ---- */
 /* A header of this slot and member: where its chunks lie. Errors: those of hanse_secagg_round_add_upload(), NOMEM. */

@@ -157,21 +157,21 @@ void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms)
     give_up_waiting(run, now_ms);
 }
 
-uint64_t hanse_live_run_due(const hanse_live_run *run)
+uint64_t hanse_live_run_due(const hanse_live_run *run, uint64_t now_ms)
 {
-    uint64_t due = UINT64_MAX, masks = run->masks != NULL ? hanse_masks_due(run) : UINT64_MAX;
+    uint64_t due = run->masks != NULL ? hanse_masks_due(run, now_ms) : UINT64_MAX;
 
     if (run->row.state != HANSE_STORE_RUN_OPEN)
         return UINT64_MAX;
     if (run->round_open && run->round.phase == HANSE_PHASE_COLLECT)
-        due = run->round.deadline_ms;
+        due = hanse_sooner(now_ms, due, run->round.deadline_ms);
     else if (!run->round_open && run->not_before_ms > 0)
-        due = run->not_before_ms;
-    if (run->again != HANSE_STEP_NONE && run->again_ms < due)
-        due = run->again_ms;
+        due = hanse_sooner(now_ms, due, run->not_before_ms);
+    if (run->again != HANSE_STEP_NONE)
+        due = hanse_sooner(now_ms, due, run->again_ms);
     if (!run->round_open && run->masks != NULL && run->server->options->run_id != NULL)
-        masks = masks < run->masks->since_ms + run->plan->rounds.deadline_ms ? masks : run->masks->since_ms + run->plan->rounds.deadline_ms;
-    return due < masks ? due : masks;
+        due = hanse_sooner(now_ms, due, run->masks->since_ms + run->plan->rounds.deadline_ms);
+    return due;
 }
 
 /* ---- the sum ---- */

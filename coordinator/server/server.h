@@ -185,6 +185,13 @@ static inline size_t hanse_server_part(const hanse_server *server, size_t most)
     return part > most ? most : part < least ? least : part;
 }
 
+/* `due_ms`, or `at_ms` where that comes before it. What is due by now was looked at: if it still is, it waits for something else than time,
+ * and must not hide what is to come. */
+static inline uint64_t hanse_sooner(uint64_t now_ms, uint64_t due_ms, uint64_t at_ms)
+{
+    return at_ms > now_ms && at_ms < due_ms ? at_ms : due_ms;
+}
+
 /* ---- service.c, in steps: for a caller with a loop of its own ---- */
 /* `dir`, `config` and `options` are set, the directory's lock is held. hanse_server_close() afterwards, also after an error.
  * Errors: INVALID, IDENTITY, NOTFOUND (options->run_id), IO, FULL, NOMEM. */
@@ -273,8 +280,8 @@ void hanse_live_run_event(hanse_live_run *run, const hanse_round_event *event, h
 /* ---- round_edge.c ---- */
 void hanse_live_run_tick(hanse_live_run *run, uint64_t now_ms); /* deadlines; opens what is due */
 void hanse_live_run_stop(hanse_live_run *run, const char *reason);
-/* Next time tick has something to do [wall ms]; UINT64_MAX: nothing planned. */
-uint64_t hanse_live_run_due(const hanse_live_run *run);
+/* Next time behind `now_ms` that tick has something to do [wall ms]; UINT64_MAX: nothing planned. */
+uint64_t hanse_live_run_due(const hanse_live_run *run, uint64_t now_ms);
 void hanse_live_run_cut(hanse_live_run *run); /* the survivors are fixed: sum them, or ask for what opens their sum */
 /* The sum is there (rc OK: root, digests and size of the new model; NULL and 0 where the round makes none), or cannot be made. */
 void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[32], hanse_buf *digests, uint64_t size, hanse_err *err);

@@ -277,14 +277,9 @@ uint64_t hanse_server_serve(hanse_server *server)
         hanse_live_run_tick(run, now_ms);
     hanse_edge_log_unlogged(server);
     hanse_watch(server, now_ms);
-    for (const hanse_live_run *run = server->runs; run != NULL; run = run->next) {
-        uint64_t at_ms = hanse_live_run_due(run);
-
-        if (at_ms > now_ms && at_ms < due_ms) /* what was due by now was looked at: if it still is, it waits for something else than time */
-            due_ms = at_ms;
-    }
-    if (server->requests_ms > now_ms && server->requests_ms < due_ms)
-        due_ms = server->requests_ms;
+    for (const hanse_live_run *run = server->runs; run != NULL; run = run->next)
+        due_ms = hanse_sooner(now_ms, due_ms, hanse_live_run_due(run, now_ms));
+    due_ms = hanse_sooner(now_ms, due_ms, server->requests_ms);
     return due_ms - now_ms;
 }
 

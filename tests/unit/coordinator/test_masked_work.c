@@ -223,12 +223,49 @@ static void test_sums_that_nobody_can_give(void **state)
     end();
 }
 
+/* Tickets were there long ago, and the pause after a void round is not over: the service wakes at its end. */
+static void test_due(void **state)
+{
+    enum { NOW = 1000000 };
+    const hanse_service_options options = {.run_id = NULL};
+
+    begin(*state); /* a deadline of five minutes: half a minute for the last tickets */
+    server.options = &options;
+    run.row.state = HANSE_STORE_RUN_OPEN;
+    assert_true(hanse_live_run_due(&run, NOW) == UINT64_MAX);
+    masks.enough_ms = NOW - 40000;
+    assert_true(hanse_live_run_due(&run, NOW) == UINT64_MAX);
+    run.not_before_ms = NOW + 2000;
+    assert_int_equal(hanse_live_run_due(&run, NOW), NOW + 2000);
+    masks.tell_ms = NOW + 500;
+    assert_int_equal(hanse_live_run_due(&run, NOW), NOW + 500);
+    masks.enough_ms = NOW - 29900;
+    assert_int_equal(hanse_live_run_due(&run, NOW), NOW + 100);
+    run.round_open = true;
+    masks.tell_ms = 0;
+    run.round.phase = HANSE_PHASE_COLLECT;
+    run.round.deadline_ms = NOW + 300;
+    assert_int_equal(hanse_live_run_due(&run, NOW), NOW + 300);
+    run.round.phase = HANSE_PHASE_CUT; /* its unmask deadline, and as much time again */
+    masks.spec.unmask_deadline_ms = NOW + 400;
+    assert_int_equal(hanse_live_run_due(&run, NOW), NOW + 400);
+    masks.asked_dead = true;
+    assert_int_equal(hanse_live_run_due(&run, NOW + 400), NOW + 60400);
+    run.again = HANSE_STEP_SUM;
+    run.again_ms = NOW + 700;
+    assert_int_equal(hanse_live_run_due(&run, NOW + 400), NOW + 700);
+    run.row.state = HANSE_STORE_RUN_DONE;
+    assert_true(hanse_live_run_due(&run, NOW) == UINT64_MAX);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_of_all),
         cmocka_unit_test(test_damaged_after_its_receipt),
         cmocka_unit_test(test_sums_that_nobody_can_give),
+        cmocka_unit_test(test_due),
     };
 
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
