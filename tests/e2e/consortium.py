@@ -238,6 +238,14 @@ class Consortium:
                 return False
         return True
 
+    def wake(self):
+        """The service looks at the clock now, as for any command."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.path.join(self.home, "control.sock"))
+            client.sendall(b"wake\n")
+            if client.recv(3) != b"ok\n":
+                raise AssertionError("the service does not wake")
+
     def start_node(self, site, env=None):
         self.nodes[site] = self.start(site, *self.within.get(site, []), self.programs["node"], "run", "--dir", self.path(site), env=env)
         return self.nodes[site]

@@ -5,7 +5,9 @@ import shutil
 import time
 import unittest
 
+import bars
 import consortium
+import tap
 from consortium import OK, POLICY, QUORUM, plan_text, wait_for
 
 SITES = ["a", "b", "c", "d"]
@@ -373,6 +375,85 @@ class Masked(consortium.TestCase):
         c.start_nodes()
         wait_for(lambda: "train.seed" in c.log_of("a"), "the refusal")
         c.coordinator("stop", run_id)
+
+
+class TooFewAnswer(bars.Bars):
+    """Profile online: the cut of round 1 is there, and too few are left to open its sum. The coordinator's clock is moved, not waited for."""
+    SIGNING = (bars.UPLOADING, ("o", tap.CUTSIG, 1))  # of round 1: right before its signature of the cut leaves
+
+    def begun(self, *signing):
+        """A run in which the sites `signing` stand before their cut signature, and the others have signed."""
+        self.captures = {}
+        c = self.consortium(serve=False)
+        self.clock = c.write("clock", "0")
+        c.serve(env={"LD_PRELOAD": os.path.join(os.path.abspath(consortium.HANSE_BIN), "tests", "liblate_clock.so"), "LATE_CLOCK_FILE": self.clock})
+        for seed, site in enumerate(SITES):
+            c.enrol(site, consortium.rows_text(60, seed + 1))
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="30s", rounds__count=1)))
+        c.accept(run_id)
+        for site in SITES:
+            self.start(c, site, *(self.SIGNING if site in signing else ()))
+        for site in signing:
+            tap.wait_halted(c.nodes[site])
+        self.resume(*(c.nodes[site] for site in signing))
+        for site in signing:
+            self.sent(site, tap.MASKED_UPLOAD)
+            tap.wait_halted(c.nodes[site])
+        for site in set(SITES) - set(signing):
+            self.sent(site, tap.CUTSIG)
+        return c, run_id
+
+    def sent(self, site, kind):
+        """It has left the site for the slot of round 1."""
+        slot = {tap.MASKED_UPLOAD: lambda m: int.from_bytes(m.fields[0][48:56], "big"), tap.DEAD: lambda m: int.from_bytes(m.fields[0][16:24], "big")}
+        wait_for(lambda: [m for m in self.messages(site) if m.way == "o" and m.kind == kind and slot.get(kind, lambda m: m.fields[1])(m) == 2],
+                 "%s: message %d" % (site, kind))
+
+    def move_clock(self, c, seconds):
+        with open(self.clock, "w", encoding="ascii") as file:
+            file.write(str(seconds))
+        c.wake()
+
+    def attempts(self, c, run_id):
+        return [r for r in c.show(run_id)["rounds"] if r["round"] == 1 and r["kind"] == "training"]
+
+    def voided(self, c, run_id):
+        return wait_for(lambda: [r for r in self.attempts(c, run_id) if r["state"] == "void"], "a void round")[0]["reason"]
+
+    def next_works(self, c, run_id, back):
+        c.start_nodes(back)
+        c.finish(run_id)
+        first, second = self.attempts(c, run_id)
+        self.assertEqual((first["state"], second["state"]), ("void", "published"))
+        self.assertEqual(self.took_part(second), SITES)
+
+    def test_void_a_period_after_the_deadline(self):
+        """Two of four are gone. Who is there at the unmask deadline gives its word not to help; who comes later helps, alone; a minute after
+        the deadline it is over."""
+        c, run_id = self.begun("a", "b")
+        c.nodes["a"].kill()
+        c.nodes["b"].kill()
+        self.move_clock(c, 91)
+        self.sent("c", tap.DEAD)
+        self.sent("d", tap.DEAD)
+        self.start(c, "a")
+        self.sent("a", tap.SHARES)
+        self.assertEqual([r["state"] for r in self.attempts(c, run_id)], ["open"])
+        self.move_clock(c, 151)
+        self.assertIn("1 of 4 sites helped to unmask, 3 are needed", self.voided(c, run_id))
+        self.next_works(c, run_id, ["b"])
+
+    def test_void_as_soon_as_enough_declare_it_dead(self):
+        """One of four is gone, the others were too slow, and say so: no need to wait for the minute."""
+        c, run_id = self.begun("a", "b", "c")
+        c.nodes["a"].kill()
+        self.move_clock(c, 91)
+        self.sent("d", tap.DEAD)
+        self.assertEqual([r["state"] for r in self.attempts(c, run_id)], ["open"])
+        self.resume(c.nodes["b"], c.nodes["c"])
+        self.assertIn("too few sites helped to unmask in time", self.voided(c, run_id))
+        self.assertRegex(c.log_of("coordinator"), "slot_aborted run=toy slot=2 deads=3")
+        self.next_works(c, run_id, ["a"])
 
 
 if __name__ == "__main__":
