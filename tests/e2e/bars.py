@@ -37,7 +37,7 @@ class Bars(consortium.TestCase):
         self.captures = {}
         if debug:
             self.say_all(c.path("coordinator", "coordinator.yaml"))
-        c.serve(env=self.tap(c, "coordinator", *halts_of_service))
+        c.serve(env=tap.both(self.tap(c, "coordinator", *halts_of_service), c.clock()))
         for seed, site in enumerate(sites):
             c.enrol(site, consortium.rows_text(rows + (7 + seed) * seed, seed + 1))
             if debug:

@@ -19,6 +19,7 @@ import unittest
 HANSE_BIN = os.environ.get("HANSE_BIN", "build/release")
 NODE = os.path.join(HANSE_BIN, "hanse-node")
 COORDINATOR = os.path.join(HANSE_BIN, "hanse-coordinator")
+LATE_CLOCK = os.path.abspath(os.path.join(HANSE_BIN, "tests", "liblate_clock.so"))
 LOG_LINES = 25  # of each log, when a test fails
 
 OK, FAILED, LINK, QUORUM, INVALID, BUG, POLICY, LOCAL = range(8)  # exit codes
@@ -237,6 +238,16 @@ class Consortium:
             except OSError:
                 return False
         return True
+
+    def clock(self):
+        """The environment of a service whose clock is moved by move_clock()."""
+        return {"LD_PRELOAD": LATE_CLOCK, "LATE_CLOCK_FILE": self.path("clock")}
+
+    def move_clock(self, seconds):
+        """So far ahead, of the true one, is the service's clock from now on; sites bear five minutes. What is due is done at once."""
+        with open(self.path("clock"), "w", encoding="ascii") as file:
+            file.write(str(seconds))
+        self.wake()
 
     def wake(self):
         """The service looks at the clock now, as for any command."""

@@ -18,6 +18,11 @@ def env(path, *halts):
     return {"LD_PRELOAD": LIBRARY, "HANSE_TAP": path, "HANSE_TAP_HALT": ",".join("%s:%d:%d" % halt for halt in halts)}
 
 
+def both(first, second):
+    """The environment of a process with both of these."""
+    return dict(first, **dict(second, LD_PRELOAD=first["LD_PRELOAD"] + ":" + second["LD_PRELOAD"]))
+
+
 def fields_of(message):
     """The msgpack fields behind the kind."""
     fields, at = [], 1

@@ -28,6 +28,34 @@ class Masked(consortium.TestCase):
     def took_part(self, attempt):
         return sorted(s["site"] for s in attempt["sites"] if s["state"] == "accepted")
 
+    def all_but(self, lost, sites=SITES, more=(), **changes):
+        """A run in which the sites `lost` are killed right before their upload to round 1, when all others have their receipts; then the
+        deadline passes. `more`: of each node.yaml, (old, new)."""
+        c = self.consortium(serve=False)
+        c.serve(env=c.clock())
+        for seed, site in enumerate(sites):
+            c.enrol(site, consortium.rows_text(60, seed + 1))
+            for old, new in more:
+                self.edit(c, site, old, new)
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="1m", **changes)))
+        c.accept(run_id)
+        for site in sites:
+            c.start_node(site, env=tap.env(c.path(site + ".tap"), bars.UPLOADING) if site in lost else None)
+        for site in lost:
+            tap.wait_halted(c.nodes[site])
+            c.nodes[site].kill()
+        for site in set(sites) - set(lost):
+            wait_for(lambda: "contribution_accepted run=toy round=1 site=%s\n" % site in c.log_of("coordinator"), "the upload of " + site, 60)
+        c.move_clock(61)
+        return c, run_id
+
+    def edit(self, c, site, old, new):
+        with open(c.path(site, "node.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn(old, text)
+        with open(c.path(site, "node.yaml"), "w", encoding="utf-8") as file:
+            file.write(text.replace(old, new))
+
     def begins(self, c, site, what, times=1):
         wait_for(lambda: c.log_of(site).count(what) >= times, "%s: %s" % (site, what))
 
@@ -45,10 +73,7 @@ class Masked(consortium.TestCase):
 
     def test_site_lost_before_its_upload(self):
         """Its masks are taken off with the others' help; the round goes on without it, the next one with it."""
-        c, run_id = self.begun(**dict(SLOW, rounds__deadline="4s", rounds__count=2))
-        c.start_nodes()
-        self.begins(c, "a", "work_begin round=1 ")
-        c.nodes["a"].kill()
+        c, run_id = self.all_but(["a"], rounds__count=2)
         wait_for(lambda: [r for r in self.published(c, run_id) if r["round"] == 1], "round 1 without a", 30)
         c.start_node("a")
         shown = c.finish(run_id)
@@ -89,11 +114,7 @@ class Masked(consortium.TestCase):
 
     def test_too_few_sites(self):
         """Two of four are gone: the round is void, nothing is opened, and the run goes on when they are back."""
-        c, run_id = self.begun(**dict(SLOW, rounds__deadline="3s", rounds__count=1))
-        c.start_nodes()
-        self.begins(c, "a", "work_begin round=1 ")
-        c.nodes["a"].kill()
-        c.nodes["b"].kill()
+        c, run_id = self.all_but(["a", "b"], rounds__count=1)
         wait_for(lambda: [r for r in c.show(run_id)["rounds"] if r["state"] == "void"], "a void round", 30)
         void = [r for r in c.show(run_id)["rounds"] if r["state"] == "void"][0]
         self.assertRegex(void["reason"], r"2 of 4 sites contributed")
@@ -177,25 +198,15 @@ class Masked(consortium.TestCase):
         result = c.node("a", "run", "--once", code=POLICY)
         self.assertIn("sums hide too little", result.err)
         for site in ("a", "b"):
-            with open(c.path(site, "node.yaml"), encoding="utf-8") as file:
-                text = file.read()
-            with open(c.path(site, "node.yaml"), "w", encoding="utf-8") as file:
-                file.write(text.replace("allow_two: false", "allow_two: true"))
+            self.edit(c, site, "allow_two: false", "allow_two: true")
         c.start_nodes()
         c.finish(run_id)
 
     def test_sparse_graph(self):
         """Eight sites with four neighbours each, one of them lost before its upload."""
         sites = ["s%d" % i for i in range(8)]
-        c, run_id = self.begun(sites, **dict(SLOW, rounds__deadline="6s", rounds__count=2, aggregation__graph="sparse", aggregation__trusted_coordinator=True))
-        for site in sites:
-            with open(c.path(site, "node.yaml"), encoding="utf-8") as file:
-                text = file.read()
-            with open(c.path(site, "node.yaml"), "w", encoding="utf-8") as file:
-                file.write(text.replace("allow_two: false", "trusted_coordinator: true"))
-        c.start_nodes()
-        self.begins(c, "s0", "work_begin round=1 ")
-        c.nodes["s0"].kill()
+        c, run_id = self.all_but(["s0"], sites, [("allow_two: false", "trusted_coordinator: true")], rounds__count=2, aggregation__graph="sparse",
+                                 aggregation__trusted_coordinator=True)
         wait_for(lambda: [r for r in self.published(c, run_id) if r["round"] == 1], "round 1 without s0", 60)
         self.assertIn("sparse_graph run=toy neighbours=4 shares=3", c.log_of("coordinator"))
         c.start_node("s0")
@@ -385,8 +396,7 @@ class TooFewAnswer(bars.Bars):
         """A run in which the sites `signing` stand before their cut signature, and the others have signed."""
         self.captures = {}
         c = self.consortium(serve=False)
-        self.clock = c.write("clock", "0")
-        c.serve(env={"LD_PRELOAD": os.path.join(os.path.abspath(consortium.HANSE_BIN), "tests", "liblate_clock.so"), "LATE_CLOCK_FILE": self.clock})
+        c.serve(env=c.clock())
         for seed, site in enumerate(SITES):
             c.enrol(site, consortium.rows_text(60, seed + 1))
         run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="30s", rounds__count=1)))
@@ -409,11 +419,6 @@ class TooFewAnswer(bars.Bars):
         wait_for(lambda: [m for m in self.messages(site) if m.way == "o" and m.kind == kind and slot.get(kind, lambda m: m.fields[1])(m) == 2],
                  "%s: message %d" % (site, kind))
 
-    def move_clock(self, c, seconds):
-        with open(self.clock, "w", encoding="ascii") as file:
-            file.write(str(seconds))
-        c.wake()
-
     def attempts(self, c, run_id):
         return [r for r in c.show(run_id)["rounds"] if r["round"] == 1 and r["kind"] == "training"]
 
@@ -433,13 +438,13 @@ class TooFewAnswer(bars.Bars):
         c, run_id = self.begun("a", "b")
         c.nodes["a"].kill()
         c.nodes["b"].kill()
-        self.move_clock(c, 91)
+        c.move_clock(91)
         self.sent("c", tap.DEAD)
         self.sent("d", tap.DEAD)
         self.start(c, "a")
         self.sent("a", tap.SHARES)
         self.assertEqual([r["state"] for r in self.attempts(c, run_id)], ["open"])
-        self.move_clock(c, 151)
+        c.move_clock(151)
         self.assertIn("1 of 4 sites helped to unmask, 3 are needed", self.voided(c, run_id))
         self.next_works(c, run_id, ["b"])
 
@@ -447,7 +452,7 @@ class TooFewAnswer(bars.Bars):
         """One of four is gone, the others were too slow, and say so: no need to wait for the minute."""
         c, run_id = self.begun("a", "b", "c")
         c.nodes["a"].kill()
-        self.move_clock(c, 91)
+        c.move_clock(91)
         self.sent("d", tap.DEAD)
         self.assertEqual([r["state"] for r in self.attempts(c, run_id)], ["open"])
         self.resume(c.nodes["b"], c.nodes["c"])
