@@ -766,10 +766,9 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
 uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms)
 {
     const hanse_masks *masks = run->masks;
-    uint64_t due = masks->tell_ms > 0 ? hanse_sooner(now_ms, UINT64_MAX, masks->tell_ms) : UINT64_MAX;
+    uint64_t due = hanse_sooner(now_ms, UINT64_MAX, masks->tell_ms);
 
-    if (masks->reread_ms > 0 && masks->reread_ms < due)
-        due = masks->reread_ms;
+    due = hanse_sooner(now_ms, due, masks->reread_ms);
     if (run->round_open && run->round.phase == HANSE_PHASE_CUT)
         due = hanse_sooner(now_ms, due, masks->spec.unmask_deadline_ms + (masks->asked_dead ? hanse_masking_unmask_ms(run->plan) : 0));
     else if (!run->round_open && masks->enough_ms > 0)
