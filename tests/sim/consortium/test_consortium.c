@@ -135,7 +135,10 @@ static int run_all(const options *wanted)
             wrong++;
             if (WIFSIGNALED(status))
                 printf("seed %" PRIu64 ": ended by signal %d\n", seeds[slot], WTERMSIG(status));
-            printf("again: test_consortium --seed %" PRIu64 " --verbose\n", seeds[slot]);
+            if (sim.blow.kind == SIM_BLOW_NONE)
+                printf("again: test_consortium --seed %" PRIu64 " --verbose\n", seeds[slot]);
+            else if (WIFEXITED(status) && WEXITSTATUS(status) == SIM_NOT_STRUCK)
+                printf("%s: there is no such call\n", sim_blow_text());
         }
         if (++over % TELL_EVERY == 0)
             printf("%zu seeds so far, %zu wrong\n", over, wrong);
