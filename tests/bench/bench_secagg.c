@@ -1,5 +1,5 @@
 /* One whole masked round of the protocol's core without network or files: what the sites do, what the coordinator does.
- * Usage: bench_secagg [SITES [WORDS [LOST_PERCENT [CRON]]]]; defaults 10 sites, 1e5 words, nobody lost. All tickets are left, then
+ * Usage: bench_secagg [SITES [WORDS [LOST_PERCENT [online|cron|sparse]]]]; defaults 10 sites, 1e5 words, nobody lost, online. All tickets are left, then
  * LOST_PERCENT of the sites vanish after they have masked, which is the dearest moment. More lost than the floors allow is possible here only.
  *
  * Client: seconds of one thread for one site's round, mean over the sites. Server: seconds of a round, key agreement and masks on all
@@ -8,6 +8,7 @@
 #include "hanse/digest.h"
 #include "hanse/hpke.h"
 #include "hanse/ring.h"
+#include "hanse/secagg_graph.h"
 #include "tests/support/secagg_world.h"
 
 #include <openssl/evp.h>
@@ -324,7 +325,8 @@ static void round_of(bench *b)
                                            &b->w.err) == HANSE_OK, "cut signature", &b->w.err);
         add(&b->server[2], &since);
     }
-    for (uint32_t i = b->lost; i < b->sites && hanse_secagg_round_answers(b->w.round) < b->w.params.t; i++) { /* t answers are enough */
+    /* t answers are enough, but in a sparse graph they must be the neighbours' */
+    for (uint32_t i = b->lost; i < b->sites && (b->w.params.degree > 0 || hanse_secagg_round_answers(b->w.round) < b->w.params.t); i++) {
         since = now_s();
         must(world_cut_of(&b->w, i, b->w.round, true) == HANSE_OK, "answer", &b->w.err);
         add(&b->client[ANSWER], &since);
@@ -340,17 +342,19 @@ static void report(bench *b, limits l)
 {
     const double n = b->sites, live = b->sites - b->lost, t = b->w.params.t, d = 4.0 * (double)b->words, cores = b->threads;
     const bool online = b->w.params.profile == HANSE_SECAGG_ONLINE;
-    const double shares[CLIENT_PHASES] = {n, n, n, n, live, t};
+    const double k = b->w.params.degree > 0 ? b->w.params.degree : n; /* with how many a site shares masks */
+    const double shares[CLIENT_PHASES] = {n, n, n, n, live, hanse_secagg_round_answers(b->w.round)};
     hanse_secagg_spec spec = shape(b);
     double up = (double)hanse_secagg_upload_len(&spec), client = 0, all = 0, server = 0;
-    /* a site: n tickets, |S| headers, t cut signatures; n streams; with each other a pair key, a share sealed and one opened */
-    double client_limit = l.verify * (n + live + (online ? t : 0)) + l.agree * 3 * n + d * n / l.stream + up / l.hash;
-    double opening = (b->lost * live) * l.agree + (live + b->lost * live) * d / l.stream;
+    /* a site: n tickets, |S| headers, t cut signatures; k streams; with each neighbour a pair key, a share sealed and one opened */
+    double client_limit = l.verify * (n + live + (online ? t : 0)) + l.agree * 3 * k + d * k / l.stream + up / l.hash;
+    double pairs = b->lost * live * k / n; /* of a lost and a live site */
+    double opening = pairs * l.agree + (live + pairs) * d / l.stream;
     double ingest = live * (up / l.hash + d / l.sum);
     double server_limit = (opening + ingest) / cores + l.verify * (n + live + (online ? live : 0) + t);
 
-    printf("%u sites, %.0e words of %u bits, %u lost, t = %u, %s, complete graph, %u threads for the server\n", b->sites, (double)b->words,
-           b->segments[0].bits, b->lost, b->w.params.t, online ? "ONLINE" : "CRON", b->threads);
+    printf("%u sites, %.0e words of %u bits, %u lost, t = %u, %s, %.0f neighbours, %u threads for the server\n", b->sites, (double)b->words,
+           b->segments[0].bits, b->lost, b->w.params.t, online ? "ONLINE" : "CRON", b->w.params.degree > 0 ? k : n - 1, b->threads);
     printf("  limits measured: AES-256-CTR %.2f GB/s, X25519 %.0f us, Ed25519 verification %.0f us, SHA-256 %.2f GB/s, adding %.1f GB/s\n",
            l.stream / 1e9, 1e6 * l.agree, 1e6 * l.verify, l.hash / 1e9, l.sum / 1e9);
     printf("  a site, ms:");
@@ -394,6 +398,8 @@ int main(int argc, char **argv)
     b.lost = (uint32_t)(b.sites * argument(argc, argv, 3, 0) / 100);
     b.threads = (uint32_t)(cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : cores);
     must(b.words > 0 && hanse_secagg_params_default(&params, b.sites, profile, &policy, &b.w.err) == HANSE_OK, "parameters", &b.w.err);
+    if (argc > 4 && strcmp(argv[4], "sparse") == 0)
+        must(hanse_secagg_params_sparse(&params, &b.w.err) == HANSE_OK, "sparse graph", &b.w.err);
     if (b.lost > params.d_max) {
         lifted = true;
         params.d_max = b.lost;
