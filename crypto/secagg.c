@@ -295,12 +295,19 @@ hanse_rc hanse_secagg_roster_renew(hanse_secagg_roster *roster, uint32_t site_id
 hanse_rc hanse_secagg_roster_refresh(hanse_secagg_roster *roster, const hanse_trust *trust, int64_t now_s, hanse_err *err)
 {
     hanse_err why;
+    hanse_rc rc;
 
-    for (size_t i = 0; i < roster->count; i++)
-        roster->members[i].trusted =
-            hanse_cert_verify(roster->members[i].cert, trust, HANSE_PROFILE_SITE_SIGN, now_s, NULL) == HANSE_OK;
-    roster->coordinator_trusted = hanse_cert_verify(roster->coordinator, trust, HANSE_PROFILE_COORDINATOR_SIGN, now_s, &why) == HANSE_OK;
-    if (!roster->coordinator_trusted)
+    for (size_t i = 0; i < roster->count; i++) {
+        rc = hanse_cert_verify(roster->members[i].cert, trust, HANSE_PROFILE_SITE_SIGN, now_s, &why);
+        if (rc == HANSE_E_NOMEM) /* says nothing about the certificate */
+            return HANSE_FAIL(err, rc, "%s", why.text);
+        roster->members[i].trusted = rc == HANSE_OK;
+    }
+    rc = hanse_cert_verify(roster->coordinator, trust, HANSE_PROFILE_COORDINATOR_SIGN, now_s, &why);
+    if (rc == HANSE_E_NOMEM)
+        return HANSE_FAIL(err, rc, "%s", why.text);
+    roster->coordinator_trusted = rc == HANSE_OK;
+    if (rc != HANSE_OK)
         return HANSE_SECAGG_FAIL(err, CERT, "coordinator: %s", why.text);
     return HANSE_OK;
 }

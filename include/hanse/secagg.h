@@ -117,7 +117,7 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_roster_new(hanse_secagg_roster **out, con
                                                   const hanse_cert *coordinator, const hanse_trust *trust, int64_t now_s,
                                                   hanse_err *err);
 /* Look at all certificates again: a new revocation list, or time has passed. Errors: E_CERT (the coordinator's; until it is found good
- * again, everything it signed is refused). */
+ * again, everything it signed is refused), NOMEM (who was not looked at stays as found before). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_roster_refresh(hanse_secagg_roster *roster, const hanse_trust *trust,
                                                       int64_t now_s, hanse_err *err);
 /* Another certificate for the same key of a member; looked at with the next refresh. Errors: E_ROSTER (of another key). */
