@@ -240,7 +240,7 @@ class Masked(consortium.TestCase):
 
     def test_restored_copy(self):
         """A site whose directory went back in time is told so, and takes part again after `recover`."""
-        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand"))
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="8s", rounds__count=8, rounds__schedule="on-demand"))
         self.go_back(c, run_id)
         c.node("a", "recover")
         c.start_node("a")
@@ -250,7 +250,7 @@ class Masked(consortium.TestCase):
 
     def test_restored_copy_that_nobody_told(self):
         """Without `recover` the site sees keys of its own that it does not know, says so, and answers nothing until it is told."""
-        c, run_id = self.begun(**dict(MASKED, rounds__deadline="4s", rounds__count=9, rounds__schedule="on-demand"))
+        c, run_id = self.begun(**dict(MASKED, rounds__deadline="8s", rounds__count=9, rounds__schedule="on-demand"))
         self.go_back(c, run_id)
         c.start_node("a")
         wait_for(lambda: c.log_of("a").count("connected ") >= 3, "a's return")
@@ -268,7 +268,7 @@ class Masked(consortium.TestCase):
         """The copy is older than the run: `recover` holds for it all the same, once it is offered."""
         c = self.consortium(SITES)
         shutil.copytree(c.path("a"), c.path("a-old"))
-        run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="4s", rounds__count=8, rounds__schedule="on-demand")))
+        run_id = c.submit(plan_text(**dict(MASKED, rounds__deadline="8s", rounds__count=8, rounds__schedule="on-demand")))
         c.accept(run_id)
         c.start_nodes()
         c.coordinator("round", run_id)
@@ -280,7 +280,7 @@ class Masked(consortium.TestCase):
 
     def test_restored_copy_of_three(self):
         """Where a sum needs everybody, the slots that a recovered site does not take are passed over."""
-        c, run_id = self.begun(["a", "b", "c"], **dict(MASKED, rounds__deadline="4s", rounds__count=3, rounds__schedule="on-demand"))
+        c, run_id = self.begun(["a", "b", "c"], **dict(MASKED, rounds__deadline="8s", rounds__count=3, rounds__schedule="on-demand"))
         c.start_nodes()
         self.rounds(c, run_id, 1)
         c.nodes["a"].stop()
@@ -295,7 +295,7 @@ class Masked(consortium.TestCase):
     def test_restored_copy_and_one_away(self):
         """Of five a sum needs four. One recovered, another is away: the slots that the first does not take are passed over, not waited for."""
         sites = ["a", "b", "c", "d", "e"]
-        c, run_id = self.begun(sites, **dict(MASKED, rounds__deadline="3s", rounds__count=3, rounds__schedule="on-demand"))
+        c, run_id = self.begun(sites, **dict(MASKED, rounds__deadline="8s", rounds__count=3, rounds__schedule="on-demand"))
         c.start_nodes()
         wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 5, "the sites")
         time.sleep(3)  # their tickets for slots 1 and 2
