@@ -210,6 +210,57 @@ static void a_run_goes_through_its_rounds(void **state)
     assert_int_equal(progress.best_round, 1); /* .8 beats .5; the initial model's 1.0 does not count */
 }
 
+/* The better of two models by each metric: of rows scored p for class 1, the first model's scores are right, the second's are not. */
+static void the_best_model_is_best_by_the_plans_metric(void **state)
+{
+    static const hanse_metric metrics_by[] = {HANSE_METRIC_ACCURACY, HANSE_METRIC_AUC, HANSE_METRIC_LOSS, HANSE_METRIC_NONE};
+    static const float scores[2][2][2] = {{{.9f, .1f}, {.2f, .8f}}, {{.1f, .9f}, {.8f, .2f}}}; /* [model][truth][class] */
+
+    (void)state;
+    for (size_t by = 0; by < sizeof metrics_by / sizeof *metrics_by; by++) {
+        hanse_plan plan = {.rounds = {.count = 2}, .best_by = metrics_by[by]};
+        hanse_progress progress;
+
+        hanse_progress_init(&progress, &plan);
+        for (uint64_t round = 1; round <= 3; round++) {
+            hanse_metrics metrics;
+
+            assert_int_equal(hanse_metrics_init(&metrics, 2, NULL), HANSE_OK);
+            for (size_t truth = 0; truth < 2; truth++)
+                hanse_metrics_add_row(&metrics, truth, scores[round == 2 ? 0 : 1][truth]);
+            hanse_progress_published(&progress, round <= 2 ? HANSE_ROUND_TRAINING : HANSE_ROUND_EVALUATION, round, &metrics);
+            hanse_metrics_clear(&metrics);
+        }
+        assert_int_equal(progress.best_round, metrics_by[by] == HANSE_METRIC_NONE ? 2 : 1); /* without a metric the last one */
+    }
+}
+
+/* What comes at the wrong time changes nothing, and only what asks for an answer gets one. */
+static void what_comes_out_of_turn_changes_nothing(void **state)
+{
+    hanse_round round = make(4, 2, 0, true);
+
+    (void)state;
+    assert_int_equal(step(&round, HANSE_ROUND_EV_COMPLETE, 0, 1).set, HANSE_ROUND_DO_NOTHING); /* of no upload */
+    assert_int_equal(step(&round, HANSE_ROUND_EV_VERIFIED, 0, 1).set, HANSE_ROUND_DO_NOTHING);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_INVALID, 0, 1).set, HANSE_ROUND_DO_NOTHING);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_FOLDED, 0, 1).set, HANSE_ROUND_DO_NOTHING);
+    assert_int_equal(round.members[0], HANSE_MEMBER_ABSENT);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_UPLOAD, 0, 1).set, HANSE_ROUND_DO_RESUME);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_COMPLETE, 0, 1).set, HANSE_ROUND_DO_VERIFY);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_UPLOAD, 0, 1).set, HANSE_ROUND_DO_NOTHING); /* its answer is on its way */
+    assert_int_equal(step(&round, HANSE_ROUND_EV_VERIFIED, 0, 1).set, HANSE_ROUND_DO_ACCEPT);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_DECLINE, 0, 1).set, HANSE_ROUND_DO_NOTHING); /* it was accepted */
+    assert_int_equal(round.members[0], HANSE_MEMBER_ACCEPTED);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_DECLINE, 1, 1).set, HANSE_ROUND_DO_NOTHING);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_UPLOAD, 1, 1).refusal, HANSE_E_DUPLICATE);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_UPLOAD, 2, 1).set, HANSE_ROUND_DO_RESUME);
+    assert_int_equal(step(&round, HANSE_ROUND_EV_COMPLETE, 2, DEADLINE).refusal, HANSE_E_LATE); /* the last byte came too late */
+    assert_string_equal(hanse_member_state_name(round.members[2]), "late");
+    hanse_round_clear(&round);
+    hanse_round_clear(NULL);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -217,7 +268,8 @@ int main(void)
         cmocka_unit_test(deadline_decides_by_quorum),  cmocka_unit_test(deadline_waits_for_what_is_being_verified),
         cmocka_unit_test(too_many_lost_voids_at_once), cmocka_unit_test(refusals),
         cmocka_unit_test(repeats_are_answered),        cmocka_unit_test(nothing_moves_a_closed_round),
-        cmocka_unit_test(what_is_not_kept_is_not_cut),
+        cmocka_unit_test(what_is_not_kept_is_not_cut), cmocka_unit_test(what_comes_out_of_turn_changes_nothing),
+        cmocka_unit_test(the_best_model_is_best_by_the_plans_metric),
         cmocka_unit_test(bad_quorums),                 cmocka_unit_test(a_run_goes_through_its_rounds),
     };
 

@@ -169,6 +169,55 @@ static void test_policy_table(void **state)
     hanse_site_offer_clear(&offer);
 }
 
+/* A masked plan whose sums would hide nothing: one site is no crowd. */
+static void test_masked_plan(void **state)
+{
+    static const char masked[] = "hanse: 1\nname: identity\ndata: {name: none, format: none}\nmodel: {kind: identity, parameters: 10}\n"
+                                 "rounds: {count: 1, deadline: 5m, min_sites: 1}\naggregation: {privacy: masked}\n";
+    hanse_site_policy policy = {.accept_any = true, .ticket_life_max_ms = UINT64_MAX};
+    hanse_site_consent consent = {.has_acceptance = true, .has_roster = true};
+    world *w = *state;
+    hanse_site_offer offer;
+
+    hanse_buf_clear(&w->plan);
+    assert_int_equal(hanse_buf_append(&w->plan, masked, sizeof masked - 1, &w->err), HANSE_OK);
+    make_offer(w);
+    assert_int_equal(hanse_site_offer_verify(&offer, &w->trust, &w->message, NOW_MS, &w->err), HANSE_OK);
+    memcpy(consent.roster_hash, offer.offer.roster_hash, 32);
+    assert_int_equal(hanse_site_policy_check(&policy, &consent, &offer, &w->err), HANSE_E_POLICY);
+    assert_non_null(strstr(w->err.text, "the plan's sums hide too little here"));
+    hanse_site_offer_clear(&offer);
+}
+
+/* The spec of a round, and the statistics that come with it. */
+static void test_spec(void **state)
+{
+    static const uint8_t statistics[16] = {1, 2, 3};
+    world *w = *state;
+    hanse_spec spec = {.round = 1, .slot = 1, .kind = HANSE_ROUND_TRAINING, .model_size = 1000, .deadline_ms = NOW_MS, .chunk = HANSE_CHUNK_LEN}, got;
+    const hanse_bytes words = {statistics, sizeof statistics};
+    hanse_buf object = HANSE_BUF_EMPTY;
+    uint8_t sig[HANSE_SIG_MAX];
+    size_t sig_len;
+    hanse_msg_spec message;
+
+    assert_int_equal(hanse_sha256(spec.statistics_root, words, &w->err), HANSE_OK);
+    assert_int_equal(hanse_spec_encode(&object, &spec, &w->err), HANSE_OK);
+    assert_int_equal(hanse_sign_object(w->coordinator_key, HANSE_SPEC_LABEL, hanse_buf_bytes(&object), sig, &sig_len, &w->err), HANSE_OK);
+    message = (hanse_msg_spec){hanse_buf_bytes(&object), {sig, sig_len}, words};
+    assert_int_equal(hanse_site_spec_verify(&got, &w->trust, &message, NOW_MS, &w->err), HANSE_OK);
+    assert_memory_equal(got.statistics_root, spec.statistics_root, 32);
+    message.statistics.len--; /* other statistics than were signed */
+    assert_int_equal(hanse_site_spec_verify(&got, &w->trust, &message, NOW_MS, &w->err), HANSE_E_AUTH);
+    message.statistics = HANSE_BYTES_EMPTY;
+    assert_int_equal(hanse_site_spec_verify(&got, &w->trust, &message, NOW_MS, &w->err), HANSE_E_PROTOCOL);
+    assert_non_null(strstr(w->err.text, "the statistics it names are not there"));
+    message.statistics = words;
+    sig[0] ^= 1;
+    assert_int_not_equal(hanse_site_spec_verify(&got, &w->trust, &message, NOW_MS, &w->err), HANSE_OK);
+    hanse_buf_clear(&object);
+}
+
 static void test_node_yaml(void **state)
 {
     static const char head[] = "coordinator: \"h:1\"\norganisation: a\nsite: b\n";
@@ -278,6 +327,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_offers, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_vetted_for_a_minute, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_policy_table, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_masked_plan, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_spec, setup, teardown),
                                        cmocka_unit_test(test_node_yaml), cmocka_unit_test(test_commands_refuse_bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
