@@ -79,6 +79,7 @@ class Secrets(bars.Bars):
         self.assertIn(2, seeds)
         self.resume(node)
         c.finish(run_id)
+        wait_for(lambda: " run_over " in c.log_of(SITE), "the last result")
         self.assertEqual(node.stop(), 0)
         self.assertEqual(self.left(c, seeds), [])
 
