@@ -1,7 +1,6 @@
 /* Objects of masked rounds, byte for byte as tests/vectors/secagg_reference.py packs them from docs/wire.md, and the hashes and roots over them. */
-#include "hanse/secagg_object.h"
-
 #include "crypto/secagg_core.h"
+#include "tests/support/secagg_again.h"
 #include "tests/vectors/secagg_objects.h"
 
 #include <setjmp.h>
@@ -166,32 +165,10 @@ static hanse_rc put_dead(hanse_buf *out)
     return hanse_secagg_dead_encode(out, &dead, NULL);
 }
 
-/* --- what comes of a decode, encoded --- */
-
-#define AGAIN(name, clear)                                                       \
-    static hanse_rc name##_again(hanse_buf *out, hanse_bytes in, hanse_err *err) \
-    {                                                                            \
-        hanse_secagg_##name object;                                              \
-        hanse_rc rc = hanse_secagg_##name##_decode(&object, in, err);            \
-        if (rc != HANSE_OK)                                                      \
-            return rc;                                                           \
-        rc = hanse_secagg_##name##_encode(out, &object, err);                    \
-        clear;                                                                   \
-        return rc;                                                               \
-    }
-AGAIN(epoch, (void)0)
-AGAIN(ticket, hanse_secagg_ticket_clear(&object))
-AGAIN(spec, hanse_secagg_spec_clear(&object))
-AGAIN(upload, (void)0)
-AGAIN(cut, hanse_secagg_cut_clear(&object))
-AGAIN(cutsig, (void)0)
-AGAIN(answer, hanse_secagg_answer_clear(&object))
-AGAIN(dead, (void)0)
-
 static const struct {
     const char *name, *hex;
     hanse_rc (*put)(hanse_buf *out);
-    hanse_rc (*again)(hanse_buf *out, hanse_bytes in, hanse_err *err);
+    secagg_again *again;
 } rows[] = {
     {"epoch", epoch_golden, put_epoch, epoch_again},
     {"ticket", ticket_golden, put_ticket, ticket_again},
