@@ -111,13 +111,13 @@ static hanse_rc read_state(hanse_live_run *run, hanse_err *err)
     return HANSE_OK;
 }
 
-/* Until what is asked for is read no round is opened. */
-static void read_again(hanse_live_run *run, bool state, bool tickets)
+/* The state between rounds, who has left tickets, and what could not be read before. Until all of it is no round is opened. */
+static void read_again(hanse_live_run *run, bool tickets)
 {
     hanse_err err = {0};
-    hanse_rc rc = state ? read_state(run, &err) : HANSE_OK;
+    hanse_rc rc = run->round_open ? HANSE_OK : read_state(run, &err);
 
-    if (rc == HANSE_OK && tickets)
+    if (rc == HANSE_OK && (tickets || run->masks->reread_ms > 0))
         rc = count_tickets(run, &err);
     run->masks->reread_ms = rc == HANSE_OK ? 0 : hanse_clock_wall_ms() + REREAD_MS;
     if (rc != HANSE_OK)
@@ -382,7 +382,7 @@ static bool skip_slot(hanse_live_run *run)
         return false;
     hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
     run->row.next_slot = next;
-    read_again(run, false, true);
+    read_again(run, true);
     for (size_t i = 0; i < n; i++)
         masks->members[i].told = false;
     return true;
@@ -552,7 +552,7 @@ void hanse_masks_opened(hanse_live_run *run)
     for (size_t i = 0; i < run->roster.sites_count; i++)
         if (!hanse_masks_takes_part(run, i))
             hanse_round_restore(&run->round, i, HANSE_MEMBER_DECLINED, 0);
-    read_again(run, false, true); /* of the slot after this one */
+    read_again(run, true); /* of the slot after this one */
 }
 
 void hanse_masks_drop(hanse_live_run *run)
@@ -571,7 +571,7 @@ void hanse_masks_close(hanse_live_run *run, bool published)
     }
     if (published) {
         hanse_voids_clear(masks);
-        read_again(run, true, false);
+        read_again(run, false);
     } else if (masks->spec.slot > 0) {
         hanse_voids_add(run, &masks->spec);
     }
@@ -746,7 +746,7 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
     if (masks->tell_ms > 0 && now_ms >= masks->tell_ms)
         tell_all(run);
     if (masks->reread_ms > 0 && now_ms >= masks->reread_ms)
-        read_again(run, !run->round_open, true);
+        read_again(run, true);
     if (!run->round_open) {
         drop_expired(run, now_ms);
         skip_slots(run);
