@@ -18,12 +18,15 @@ typedef struct secagg_secrets {
 hanse_rc secagg_secrets_from(secagg_secrets *out, const uint8_t seed[32], hanse_err *err);
 hanse_rc secagg_commit(uint8_t out[32], const char *label, const uint8_t secret[32], hanse_err *err);
 
-/* Fill in a ticket whose run, slot, roster_hash, site_id, expiry, holders and epochs are given, and seal the shares.
- *   self   the maker's place;  pubs  [holders][32] of those with epochs[i] != 0;  ids  the roster
- *   cts    appended: holders * HANSE_SECAGG_CT_LEN, zeros for holders without epoch */
+/* Fill in a ticket whose run, slot and expiry are given, and seal the shares.
+ *   self     the maker's place
+ *   epochs   [n] whose key each holder's shares are sealed to; NULL: none for it (not a neighbour, or no key)
+ *   cts      appended: n * HANSE_SECAGG_CT_LEN */
 hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const hanse_secagg_roster *roster, uint32_t self,
-                            const uint8_t (*pubs)[32], uint32_t t, const uint8_t seed[32], hanse_err *err);
+                            const hanse_secagg_epoch *const *epochs, uint32_t t, const uint8_t seed[32], hanse_err *err);
 hanse_rc secagg_ct_root(uint8_t root[32], hanse_bytes cts, hanse_err *err);
+/* The epoch that a sealed share is for; 0: it is none. */
+uint32_t secagg_share_epoch(hanse_bytes ct);
 /* shares[0] of sk, shares[1] of b. Errors: E_SHARE_AUTH. */
 hanse_rc secagg_share_open(uint8_t shares[2][32], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32],
                            uint32_t holder, hanse_x25519_pair epoch, hanse_bytes ct, hanse_err *err);

@@ -138,8 +138,8 @@ static hanse_rc open_shares(const hanse_secagg_site *site, const site_round *rou
 
     for (uint32_t i = 0; rc == HANSE_OK && i < site->n; i++) {
         const hanse_secagg_ticket *ticket = &round->view.tickets[i];
-        const own_epoch *epoch = round->view.has[i] && hanse_secagg_graph_holds(&round->view.graph, i, self) ? facts_epoch(site, ticket->epochs[self]) : NULL;
-        hanse_bytes ct = {round->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+        const hanse_bytes ct = {round->shares.data + (size_t)i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+        const own_epoch *epoch = round->view.has[i] && hanse_secagg_graph_holds(&round->view.graph, i, self) ? facts_epoch(site, secagg_share_epoch(ct)) : NULL;
 
         if (epoch == NULL)
             continue;

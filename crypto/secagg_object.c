@@ -87,8 +87,6 @@ hanse_rc hanse_secagg_ticket_encode(hanse_buf *out, const hanse_secagg_ticket *t
     hanse_write_raw(&writer, ticket->c_b, 32);
     hanse_write_raw(&writer, ticket->ct_root, 32);
     hanse_write_u32(&writer, ticket->holders);
-    for (uint32_t i = 0; i < ticket->holders; i++)
-        hanse_write_u32(&writer, ticket->epochs[i]);
     return finish(&writer, before, err);
 }
 
@@ -109,28 +107,13 @@ hanse_rc hanse_secagg_ticket_decode(hanse_secagg_ticket *out, hanse_bytes in, ha
     hanse_read_raw(&reader, ticket.c_sk, 32);
     hanse_read_raw(&reader, ticket.c_b, 32);
     hanse_read_raw(&reader, ticket.ct_root, 32);
-    ticket.holders = read_count(&reader, HANSE_SECAGG_SITES_MAX, 4);
-    if (ticket.holders > 0) {
-        ticket.epochs = hanse_calloc(ticket.holders, sizeof *ticket.epochs);
-        if (ticket.epochs == NULL)
-            return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a ticket of %u holders", ticket.holders);
-    }
-    for (uint32_t i = 0; i < ticket.holders; i++)
-        ticket.epochs[i] = hanse_read_u32(&reader);
+    ticket.holders = hanse_read_u32(&reader);
+    if (ticket.holders == 0 || ticket.holders > HANSE_SECAGG_SITES_MAX)
+        hanse_reader_fail(&reader, "impossible count");
     rc = done(&reader, "ticket", err);
     if (rc == HANSE_OK)
         *out = ticket;
-    else
-        hanse_secagg_ticket_clear(&ticket);
     return rc;
-}
-
-void hanse_secagg_ticket_clear(hanse_secagg_ticket *ticket)
-{
-    if (ticket == NULL)
-        return;
-    hanse_free(ticket->epochs);
-    *ticket = (hanse_secagg_ticket){.slot = 0};
 }
 
 /* --- upload --- */

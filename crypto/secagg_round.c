@@ -77,7 +77,6 @@ void hanse_secagg_round_free(hanse_secagg_round *round)
         kept_clear(&member->upload);
         kept_clear(&member->cutsig);
         kept_clear(&member->dead);
-        hanse_buf_clear(&member->cts);
         hanse_secagg_answer_clear(&member->answer);
     }
     if (round->members != NULL)
@@ -114,14 +113,13 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
                                        hanse_err *err)
 {
     hanse_secagg_ticket ticket;
-    uint8_t root[32], keys[2][32];
+    uint8_t root[32];
     int idx;
     hanse_rc rc = hanse_secagg_ticket_decode(&ticket, signed_.bytes, err);
 
     if (rc != HANSE_OK)
         return rc;
     idx = hanse_secagg_roster_find(round->roster, ticket.site_id);
-    hanse_secagg_ticket_clear(&ticket);
     if (idx < 0)
         return HANSE_SECAGG_FAIL(err, ROSTER, "ticket of a site that is no member");
     if (round->view.n > 0)
@@ -137,9 +135,6 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
         rc = HANSE_SECAGG_FAIL(err, TICKET, "the sealed shares are not those of the ticket of member %d", idx);
     if (rc == HANSE_OK)
         rc = check_keys(round, (uint32_t)idx, &ticket, err);
-    memcpy(keys[0], ticket.pk, 32);
-    memcpy(keys[1], ticket.share_pub, 32);
-    hanse_secagg_ticket_clear(&ticket);
     if (rc != HANSE_OK)
         return rc;
     if (round->members[idx].ticket.bytes.len > 0) {
@@ -147,12 +142,10 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
             return HANSE_SECAGG_FAIL(err, TICKET_REUSED, "member %d signed two tickets for slot %llu", idx, (unsigned long long)round->spec.slot);
         return HANSE_OK;
     }
-    hanse_buf_clear(&round->members[idx].cts); /* of a try without memory */
-    rc = hanse_buf_append(&round->members[idx].cts, cts.data, cts.len, err);
-    if (rc == HANSE_OK)
-        rc = kept_set(&round->members[idx].ticket, signed_, err);
+    rc = kept_set(&round->members[idx].ticket, signed_, err);
     if (rc == HANSE_OK) {
-        memcpy(round->members[idx].keys, keys, sizeof keys);
+        memcpy(round->members[idx].keys[0], ticket.pk, 32);
+        memcpy(round->members[idx].keys[1], ticket.share_pub, 32);
         round->tickets[idx] = kept_view(&round->members[idx].ticket);
     }
     return rc;
@@ -191,15 +184,6 @@ hanse_signed hanse_secagg_round_spec(const hanse_secagg_round *round)
 const hanse_signed *hanse_secagg_round_tickets(const hanse_secagg_round *round)
 {
     return round->tickets;
-}
-
-hanse_bytes hanse_secagg_round_share(const hanse_secagg_round *round, uint32_t from, uint32_t to)
-{
-    const hanse_buf *cts = &round->members[from].cts;
-
-    if (cts->len == 0 || to >= round->n)
-        return HANSE_BYTES_EMPTY;
-    return (hanse_bytes){cts->data + (size_t)to * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
 }
 
 const uint8_t *hanse_secagg_round_id(const hanse_secagg_round *round)

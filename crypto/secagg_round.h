@@ -12,7 +12,6 @@ typedef struct kept_object {
 typedef struct round_member {
     kept_object ticket, upload, cutsig, dead;
     uint8_t keys[2][32]; /* of its ticket */
-    hanse_buf cts;
     uint8_t root[32]; /* of its header */
     bool complete;
     hanse_secagg_answer answer; /* n = 0: none */

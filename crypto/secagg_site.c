@@ -139,8 +139,8 @@ static hanse_rc tick(hanse_secagg_site *site, const hanse_secagg_event *event, h
 /* --- tickets --- */
 
 /* Whom shares are sealed for: every member, or neighbour, whose newest epoch the ticket may outlive by L at most. */
-static hanse_rc choose_holders(const hanse_secagg_site *site, const hanse_secagg_graph *graph, uint64_t expiry_ms, uint32_t *epochs,
-                               uint8_t (*pubs)[32], hanse_err *err)
+static hanse_rc choose_holders(const hanse_secagg_site *site, const hanse_secagg_graph *graph, uint64_t expiry_ms,
+                               const hanse_secagg_epoch **epochs, hanse_err *err)
 {
     uint32_t holders = 0, need = hanse_secagg_shares_needed(&site->config->params);
 
@@ -150,8 +150,7 @@ static hanse_rc choose_holders(const hanse_secagg_site *site, const hanse_secagg
         if (peer->epoch == 0 || expiry_ms > peer->not_after_ms + site->config->ticket_life_ms
             || !hanse_secagg_graph_holds(graph, site->config->self, i))
             continue;
-        epochs[i] = peer->epoch;
-        memcpy(pubs[i], peer->pub, 32);
+        epochs[i] = peer;
         holders++;
     }
     if (holders < need)
@@ -162,31 +161,29 @@ static hanse_rc choose_holders(const hanse_secagg_site *site, const hanse_secagg
 
 static hanse_rc make_ticket(hanse_secagg_site *site, slot_fact *fact, const hanse_secagg_event *event, hanse_err *err)
 {
-    hanse_secagg_ticket ticket = {.slot = event->slot, .expiry_ms = event->until_ms, .holders = site->n};
-    uint8_t (*pubs)[32] = hanse_calloc(site->n, sizeof *pubs);
+    hanse_secagg_ticket ticket = {.slot = event->slot, .expiry_ms = event->until_ms};
+    const hanse_secagg_epoch **epochs = hanse_calloc(site->n, sizeof *epochs);
     hanse_buf bytes = HANSE_BUF_EMPTY, cts = HANSE_BUF_EMPTY, sig = HANSE_BUF_EMPTY;
     hanse_secagg_graph graph = HANSE_SECAGG_GRAPH_EMPTY;
     hanse_rc rc = hanse_secagg_graph_open(&graph, &site->config->params, site->config->run, event->slot,
                                           hanse_secagg_roster_hash(site->config->roster), err);
 
     memcpy(ticket.run, site->config->run, 16);
-    ticket.epochs = hanse_calloc(site->n, sizeof *ticket.epochs);
-    if (pubs == NULL || ticket.epochs == NULL)
+    if (epochs == NULL)
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a ticket of %u holders", site->n);
     if (rc == HANSE_OK)
-        rc = choose_holders(site, &graph, event->until_ms, ticket.epochs, pubs, err);
+        rc = choose_holders(site, &graph, event->until_ms, epochs, err);
     if (rc == HANSE_OK)
-        rc = secagg_ticket_make(&ticket, &cts, site->config->roster, site->config->self, (const uint8_t (*)[32])pubs,
-                                hanse_secagg_shares_needed(&site->config->params), event->seed, err);
+        rc = secagg_ticket_make(&ticket, &cts, site->config->roster, site->config->self, epochs, hanse_secagg_shares_needed(&site->config->params),
+                                event->seed, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_ticket_encode(&bytes, &ticket, err);
     if (rc == HANSE_OK)
         rc = secagg_sign(site->config->key, HANSE_SECAGG_TICKET_LABEL, &bytes, &sig, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_hash(fact->ticket_hash, "ticket", hanse_buf_bytes(&bytes), err);
-    hanse_secagg_ticket_clear(&ticket);
     hanse_secagg_graph_clear(&graph);
-    hanse_free(pubs);
+    hanse_free(epochs);
     if (rc != HANSE_OK) {
         hanse_buf_clear(&bytes);
         hanse_buf_clear(&cts);

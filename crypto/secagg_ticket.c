@@ -86,23 +86,31 @@ static hanse_rc share_info(uint8_t info[44], const hanse_secagg_ticket *ticket, 
     return rc;
 }
 
-static hanse_rc seal_one(uint8_t ct[HANSE_SECAGG_CT_LEN], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32],
-                         uint32_t holder, const uint8_t pub[32], const uint8_t share_sk[32], const uint8_t plain[64],
-                         hanse_err *err)
+static hanse_rc seal_one(uint8_t ct[HANSE_SECAGG_CT_LEN], const hanse_secagg_ticket *ticket, uint32_t holder, const hanse_secagg_epoch *epoch,
+                         const uint8_t share_sk[32], const uint8_t plain[64], hanse_err *err)
 {
     uint8_t info[44], enc[32];
     hanse_hpke *ctx = NULL;
-    hanse_rc rc = share_info(info, ticket, holder_id, holder, err);
+    hanse_rc rc = share_info(info, ticket, epoch->site_id, holder, err);
 
     if (rc == HANSE_OK) {
-        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, pub, (hanse_x25519_pair){share_sk, ticket->share_pub}, (hanse_bytes){info, sizeof info}, err);
+        rc = hanse_hpke_sender_new(&ctx, enc, HANSE_AEAD_AES256GCM, epoch->pub, (hanse_x25519_pair){share_sk, ticket->share_pub}, (hanse_bytes){info, sizeof info}, err);
         if (rc == HANSE_E_AUTH)
             rc = HANSE_SECAGG_FAIL(err, LOWORDER, "epoch key of member %u is of low order", holder);
     }
     if (rc == HANSE_OK)
-        rc = hanse_hpke_seal(ctx, 0, (hanse_bytes){info, sizeof info}, ct, (hanse_bytes){plain, 64}, err);
+        rc = hanse_hpke_seal(ctx, 0, (hanse_bytes){info, sizeof info}, ct + 4, (hanse_bytes){plain, 64}, err);
+    for (int i = 0; i < 4; i++)
+        ct[i] = (uint8_t)(epoch->epoch >> (24 - 8 * i));
     hanse_hpke_free(ctx);
     return rc;
+}
+
+uint32_t secagg_share_epoch(hanse_bytes ct)
+{
+    hanse_reader reader = hanse_reader_of(ct);
+
+    return hanse_read_u32(&reader); /* 0 where there are no bytes */
 }
 
 hanse_rc secagg_share_open(uint8_t shares[2][32], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32],
@@ -118,7 +126,7 @@ hanse_rc secagg_share_open(uint8_t shares[2][32], const hanse_secagg_ticket *tic
     if (rc == HANSE_OK && ct.len != HANSE_SECAGG_CT_LEN)
         rc = HANSE_E_AUTH;
     if (rc == HANSE_OK)
-        rc = hanse_hpke_open(ctx, 0, (hanse_bytes){info, sizeof info}, plain, ct, err);
+        rc = hanse_hpke_open(ctx, 0, (hanse_bytes){info, sizeof info}, plain, (hanse_bytes){ct.data + 4, ct.len - 4}, err);
     if (rc == HANSE_E_AUTH)
         rc = HANSE_SECAGG_FAIL(err, SHARE_AUTH, "sealed share of slot %llu for member %u does not open",
                                (unsigned long long)ticket->slot, holder);
@@ -152,9 +160,8 @@ static hanse_rc share_secret(uint8_t (*shares)[32], const uint8_t secret[32], co
     return rc;
 }
 
-static hanse_rc seal_all(hanse_secagg_ticket *ticket, hanse_buf *cts, const hanse_secagg_roster *roster,
-                         const uint8_t (*pubs)[32], uint32_t t, const secagg_secrets *secrets, const uint8_t seed[32],
-                         hanse_err *err)
+static hanse_rc seal_all(const hanse_secagg_ticket *ticket, hanse_buf *cts, const hanse_secagg_epoch *const *epochs, uint32_t t,
+                         const secagg_secrets *secrets, const uint8_t seed[32], hanse_err *err)
 {
     uint32_t n = ticket->holders;
     uint8_t (*shares)[32] = hanse_calloc(2 * (size_t)n, sizeof *shares);
@@ -170,8 +177,8 @@ static hanse_rc seal_all(hanse_secagg_ticket *ticket, hanse_buf *cts, const hans
         memset(ct, 0, sizeof ct);
         memcpy(plain, shares[h], 32);
         memcpy(plain + 32, shares[n + h], 32);
-        if (ticket->epochs[h] != 0)
-            rc = seal_one(ct, ticket, hanse_secagg_roster_id(roster, h), h, pubs[h], secrets->share_sk, plain, err);
+        if (epochs[h] != NULL)
+            rc = seal_one(ct, ticket, h, epochs[h], secrets->share_sk, plain, err);
         if (rc == HANSE_OK)
             rc = hanse_buf_append(cts, ct, sizeof ct, err);
     }
@@ -182,11 +189,12 @@ static hanse_rc seal_all(hanse_secagg_ticket *ticket, hanse_buf *cts, const hans
 }
 
 hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const hanse_secagg_roster *roster, uint32_t self,
-                            const uint8_t (*pubs)[32], uint32_t t, const uint8_t seed[32], hanse_err *err)
+                            const hanse_secagg_epoch *const *epochs, uint32_t t, const uint8_t seed[32], hanse_err *err)
 {
     secagg_secrets secrets;
     hanse_rc rc = secagg_secrets_from(&secrets, seed, err);
 
+    ticket->holders = hanse_secagg_roster_count(roster);
     memcpy(ticket->site_id, hanse_secagg_roster_id(roster, self), 32);
     memcpy(ticket->roster_hash, hanse_secagg_roster_hash(roster), 32);
     if (rc == HANSE_OK) {
@@ -200,7 +208,7 @@ hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const h
     if (rc == HANSE_OK)
         rc = secagg_commit(ticket->c_b, "hanse1/cb", secrets.b, err);
     if (rc == HANSE_OK)
-        rc = seal_all(ticket, cts, roster, pubs, t, &secrets, seed, err);
+        rc = seal_all(ticket, cts, epochs, t, &secrets, seed, err);
     if (rc == HANSE_OK)
         rc = secagg_ct_root(ticket->ct_root, hanse_buf_bytes(cts), err);
     hanse_wipe(&secrets, sizeof secrets);

@@ -41,8 +41,6 @@ hanse_rc secagg_ticket_check(hanse_secagg_ticket *out, const hanse_secagg_roster
         rc = HANSE_SECAGG_FAIL(err, TICKET, "ticket of member %u has expired", idx);
     if (rc == HANSE_OK)
         *out = ticket;
-    else
-        hanse_secagg_ticket_clear(&ticket);
     return rc;
 }
 
@@ -125,9 +123,6 @@ hanse_rc secagg_view_open(secagg_view *out, const hanse_secagg_roster *roster, h
 
 void secagg_view_clear(secagg_view *view)
 {
-    if (view->tickets != NULL)
-        for (uint32_t i = 0; i < view->n; i++)
-            hanse_secagg_ticket_clear(&view->tickets[i]);
     hanse_free(view->tickets);
     hanse_free(view->hashes);
     hanse_free(view->has);

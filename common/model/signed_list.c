@@ -3,7 +3,7 @@
 
 #include "hanse/reader.h"
 
-#define ENTRY_MAX ((size_t)64 << 10) /* bytes of one object; a ticket of 1024 holders has about 4.4 KiB */
+#define ENTRY_MAX ((size_t)1 << 10) /* bytes of one object; the longest is a ticket, 276 */
 #define SIG_ROOM 256
 
 hanse_rc hanse_signed_list_encode(hanse_buf *out, const hanse_signed *list, size_t count, hanse_err *err)

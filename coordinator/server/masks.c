@@ -90,7 +90,6 @@ static hanse_rc count_tickets(hanse_live_run *run, hanse_err *err)
         } else {
             lose_ticket(run, member);
         }
-        hanse_secagg_ticket_clear(&ticket);
     }
     masks->enough_ms = 0;
     count_enough(masks, now_ms);
@@ -172,6 +171,7 @@ static void forget_round(hanse_masks *masks)
     hanse_secagg_spec_clear(&masks->spec);
     hanse_buf_clear(&masks->tickets);
     hanse_buf_clear(&masks->uploads);
+    hanse_shares_forget(masks);
     hanse_free(masks->sums);
     masks->sums = NULL;
     masks->cut_kept = masks->certified = masks->asked_dead = false;
@@ -428,7 +428,7 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
     rc = check_ticket(session, message, &ticket, &run, &member, err);
     if (rc == HANSE_OK && (ticket.slot < run->row.next_slot || ticket.slot > run->row.next_slot + 4)) {
         hanse_log(HANSE_LOG_DEBUG, "ticket_useless run=%s site=%s slot=%" PRIu64, run->row.name, session->name, ticket.slot);
-        goto done; /* the run has moved on: its RESULT or PEERS tells the site */
+        return HANSE_OK; /* the run has moved on: its RESULT or PEERS tells the site */
     }
     if (rc == HANSE_OK)
         rc = hanse_store_ticket_put(run->server->store, run->row.run_id, ticket.slot, session->site_id, message->ticket, message->sig,
@@ -439,8 +439,6 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
         note_ticket(run, member, &ticket, now_ms);
         hanse_live_run_tick(run, now_ms);
     }
-done:
-    hanse_secagg_ticket_clear(&ticket);
     return rc;
 }
 
@@ -473,29 +471,30 @@ static hanse_rc describe(const hanse_live_run *run, const hanse_store_round *row
     return rc;
 }
 
-static hanse_rc add_tickets(hanse_live_run *run, uint64_t slot, uint64_t now_ms, hanse_err *err)
+typedef struct adding {
+    hanse_live_run *run;
+    uint64_t slot, now_ms;
+} adding;
+
+static hanse_rc add_ticket(void *context, const hanse_store_left *row, hanse_err *err)
 {
-    hanse_store_left *rows = NULL;
-    size_t count = 0, member;
-    hanse_rc rc = hanse_store_tickets(run->server->store, run->row.run_id, slot, &rows, &count, err);
+    const adding *to = context;
+    hanse_live_run *run = to->run;
+    const hanse_signed ticket = {hanse_buf_bytes(&row->object), hanse_buf_bytes(&row->sig)};
+    size_t member;
+    hanse_err why = {0};
+    hanse_rc rc = hanse_secagg_round_add_ticket(run->masks->round, ticket, hanse_buf_bytes(&row->extra), to->now_ms, &why);
 
-    for (size_t i = 0; rc == HANSE_OK && i < count; i++) {
-        const hanse_signed ticket = {hanse_buf_bytes(&rows[i].object), hanse_buf_bytes(&rows[i].sig)};
-        hanse_err why = {0};
-        hanse_rc added = hanse_secagg_round_add_ticket(run->masks->round, ticket, hanse_buf_bytes(&rows[i].extra), now_ms, &why);
-
-        if (added == HANSE_E_NOMEM)
-            rc = HANSE_FAIL(err, added, "%s", why.text);
-        if (added == HANSE_OK || rc != HANSE_OK)
-            continue;
-        hanse_log(HANSE_LOG_WARN, "ticket_refused run=%s slot=%" PRIu64 " reason=%s", run->row.name, slot, why.text);
-        if (slot != run->row.next_slot || !hanse_live_run_member(run, rows[i].site_id, &member) || run->masks->members[member].ticket_until_ms == 0)
-            continue;
-        lose_ticket(run, member); /* else the same few would be counted as enough again and again */
-        run->masks->tickets_count--;
-    }
-    hanse_store_left_free(rows, count);
-    return rc;
+    if (rc == HANSE_E_NOMEM)
+        return HANSE_FAIL(err, rc, "%s", why.text);
+    if (rc == HANSE_OK)
+        return HANSE_OK;
+    hanse_log(HANSE_LOG_WARN, "ticket_refused run=%s slot=%" PRIu64 " reason=%s", run->row.name, to->slot, why.text);
+    if (to->slot != run->row.next_slot || !hanse_live_run_member(run, row->site_id, &member) || run->masks->members[member].ticket_until_ms == 0)
+        return HANSE_OK;
+    lose_ticket(run, member); /* else the same few would be counted as enough again and again */
+    run->masks->tickets_count--;
+    return HANSE_OK;
 }
 
 /* The round object as it stands behind `spec_bytes`, and what is kept beside it. */
@@ -510,10 +509,11 @@ static hanse_rc keep_spec(hanse_live_run *run, hanse_err *err)
 static hanse_rc build_round(hanse_live_run *run, const hanse_secagg_spec *spec, uint64_t now_ms, hanse_err *err)
 {
     hanse_masks *masks = run->masks;
+    adding to = {run, spec->slot, now_ms};
     hanse_rc rc = hanse_secagg_round_new(&masks->round, masks->roster, run->server->sign_key, run->seal_key, spec, &masks->policy, err);
 
     if (rc == HANSE_OK)
-        rc = add_tickets(run, spec->slot, now_ms, err);
+        rc = hanse_store_each_ticket(run->server->store, run->row.run_id, spec->slot, add_ticket, &to, err);
     if (rc == HANSE_OK)
         rc = hanse_secagg_round_open(masks->round, now_ms, err);
     return rc == HANSE_OK ? keep_spec(run, err) : rc;
@@ -702,23 +702,16 @@ static void send_masks(hanse_live_run *run, hanse_session *session, size_t membe
 {
     const hanse_masks *masks = run->masks;
     const hanse_signed spec = hanse_secagg_round_spec(masks->round);
-    const size_t n = run->roster.sites_count;
     hanse_message message = {.kind = HANSE_MASKS, .masks = {.spec = spec.bytes, .sig = spec.sig, .tickets = hanse_buf_bytes(&masks->tickets)}};
-    uint8_t *shares = hanse_calloc(n, HANSE_SECAGG_CT_LEN);
+    hanse_err err = {0};
+    hanse_rc rc = hanse_shares_for(run, member, &message.masks.shares, &err);
 
-    if (shares == NULL) {
-        hanse_session_refuse(session, HANSE_E_NOMEM, "the coordinator has no memory for this round's masks; come again");
+    if (rc == HANSE_OK) {
+        hanse_session_send(session, &message);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        hanse_bytes share = hanse_secagg_round_share(masks->round, (uint32_t)i, (uint32_t)member);
-
-        if (share.len == HANSE_SECAGG_CT_LEN)
-            memcpy(shares + i * HANSE_SECAGG_CT_LEN, share.data, share.len);
-    }
-    message.masks.shares = (hanse_bytes){shares, n * HANSE_SECAGG_CT_LEN};
-    hanse_session_send(session, &message);
-    hanse_free(shares);
+    hanse_log(HANSE_LOG_ERROR, "masks_not_told run=%s site=%s reason=%s", run->row.name, session->name, err.text);
+    hanse_session_refuse(session, hanse_is_passing(rc) ? rc : HANSE_E_IO, "the coordinator cannot read this round's masks now; come again");
 }
 
 void hanse_masks_send(hanse_live_run *run, size_t member)

@@ -36,6 +36,8 @@ struct hanse_masks {
     hanse_secagg_round *round; /* of the open slot; NULL: none */
     hanse_secagg_spec spec;    /* decoded, while `round` is open */
     hanse_buf tickets, uploads; /* lists, encoded once for all members */
+    uint8_t *shares;           /* [shares_count][n][HANSE_SECAGG_CT_LEN] of the tickets, for members shares_first, ...; NULL: not read */
+    size_t shares_first, shares_count;
     bool cut_kept;             /* the cut is in the store: it may be seen */
     bool certified;            /* t cut signatures are there */
     bool asked_dead;           /* the answers came too late */
@@ -73,6 +75,12 @@ void hanse_masks_send(hanse_live_run *run, size_t member);
 bool hanse_masks_takes_part(const hanse_live_run *run, size_t member); /* its ticket is in the round */
 void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms);
 uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms); /* as hanse_live_run_due() */
+
+/* ---- shares.c ---- */
+/* The shares that the open round's tickets hold for this member, in roster order; zeros: none. Borrowed, until the next call.
+ * Errors: IO, CORRUPT, NOMEM. */
+HANSE_MUST_CHECK hanse_rc hanse_shares_for(hanse_live_run *run, size_t member, hanse_bytes *out, hanse_err *err);
+void hanse_shares_forget(hanse_masks *masks); /* with the round */
 
 /* ---- unmasking.c ---- */
 /* A header of this slot and member: where its chunks lie. Errors: those of hanse_secagg_round_add_upload(), NOMEM. */

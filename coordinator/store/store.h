@@ -232,11 +232,15 @@ void hanse_store_left_free(hanse_store_left *rows, size_t count);
 /* The newest epoch statement of a site: replaced. All of them, by site id. */
 HANSE_MUST_CHECK hanse_rc hanse_store_epoch_put(hanse_store *store, const uint8_t site_id[32], hanse_bytes object, hanse_bytes sig, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_epochs(hanse_store *store, hanse_store_left **out, size_t *count, hanse_err *err);
-/* A site's ticket for a slot: the first one stays. Those of a slot, by site id. */
+/* A site's ticket for a slot: the first one stays. Those of a slot, by site id, without their shares (`extra` is empty). */
 HANSE_MUST_CHECK hanse_rc hanse_store_ticket_put(hanse_store *store, const uint8_t run_id[16], uint64_t slot, const uint8_t site_id[32],
                                                  hanse_bytes object, hanse_bytes sig, hanse_bytes shares, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_tickets(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_left **out, size_t *count,
                                               hanse_err *err);
+/* The same with their shares, one after the other: of n sites they are n^2. `row` is the store's; an error of `take` ends it. */
+typedef hanse_rc hanse_store_take_left(void *context, const hanse_store_left *row, hanse_err *err);
+HANSE_MUST_CHECK hanse_rc hanse_store_each_ticket(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_take_left *take,
+                                                  void *context, hanse_err *err);
 /* Of a slot. Errors: NOTFOUND. `out` owned: hanse_store_masks_clear(). */
 HANSE_MUST_CHECK hanse_rc hanse_store_masks_get(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_masks *out, hanse_err *err);
 /* The cut is fixed: before anybody sees it. Errors: DUPLICATE (another one is there). */

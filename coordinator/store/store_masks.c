@@ -13,17 +13,29 @@ void hanse_store_masks_clear(hanse_store_masks *masks)
     *masks = (hanse_store_masks){.slot = 0};
 }
 
+static void clear_left(hanse_store_left *row)
+{
+    hanse_buf_clear(&row->object);
+    hanse_buf_clear(&row->sig);
+    hanse_buf_clear(&row->extra);
+}
+
 void hanse_store_left_free(hanse_store_left *rows, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        hanse_buf_clear(&rows[i].object);
-        hanse_buf_clear(&rows[i].sig);
-        hanse_buf_clear(&rows[i].extra);
-    }
+    for (size_t i = 0; i < count; i++)
+        clear_left(&rows[i]);
     hanse_free(rows);
 }
 
-/* Rows of site_id, object, sig and extra (NULL: none). Ends the query. */
+static void read_left(hanse_query *query, hanse_store_left *row)
+{
+    hanse_query_bytes(query, row->site_id, 32);
+    hanse_query_buf(query, &row->object);
+    hanse_query_buf(query, &row->sig);
+    hanse_query_buf(query, &row->extra);
+}
+
+/* Rows of site_id, object, sig and extra. Ends the query. */
 static hanse_rc collect(hanse_query *query, hanse_store_left **out, size_t *count)
 {
     hanse_store_left *rows = NULL;
@@ -37,11 +49,7 @@ static hanse_rc collect(hanse_query *query, hanse_store_left **out, size_t *coun
             break;
         }
         rows = grown;
-        hanse_query_bytes(query, rows[n].site_id, 32);
-        hanse_query_buf(query, &rows[n].object);
-        hanse_query_buf(query, &rows[n].sig);
-        hanse_query_buf(query, &rows[n].extra);
-        n++;
+        read_left(query, &rows[n++]);
     }
     if (query->rc == HANSE_OK) {
         *out = rows;
@@ -87,11 +95,30 @@ hanse_rc hanse_store_ticket_put(hanse_store *store, const uint8_t run_id[16], ui
 hanse_rc hanse_store_tickets(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_left **out, size_t *count, hanse_err *err)
 {
     hanse_query query =
-        hanse_query_begin(store, "SELECT site_id, object, sig, shares FROM ticket WHERE run_id = ? AND slot = ? ORDER BY site_id", err);
+        hanse_query_begin(store, "SELECT site_id, object, sig, x'' FROM ticket WHERE run_id = ? AND slot = ? ORDER BY site_id", err);
 
     hanse_query_bind_blob(&query, run_id, 16);
     hanse_query_bind_int(&query, slot);
     return collect(&query, out, count);
+}
+
+hanse_rc hanse_store_each_ticket(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_take_left *take, void *context,
+                                 hanse_err *err)
+{
+    hanse_query query =
+        hanse_query_begin(store, "SELECT site_id, object, sig, shares FROM ticket WHERE run_id = ? AND slot = ? ORDER BY site_id", err);
+    hanse_store_left row = {.object = HANSE_BUF_EMPTY};
+
+    hanse_query_bind_blob(&query, run_id, 16);
+    hanse_query_bind_int(&query, slot);
+    while (hanse_query_row(&query)) {
+        row.object.len = row.sig.len = row.extra.len = 0;
+        read_left(&query, &row);
+        if (query.rc == HANSE_OK)
+            query.rc = take(context, &row, err);
+    }
+    clear_left(&row);
+    return hanse_query_end(&query);
 }
 
 hanse_rc hanse_store_masks_get(hanse_store *store, const uint8_t run_id[16], uint64_t slot, hanse_store_masks *out, hanse_err *err)

@@ -11,7 +11,7 @@
 #define HANSE_CHUNK_LEN ((size_t)1 << 20)       /* bytes of a chunk; the last may be shorter */
 #define HANSE_PAYLOAD_MAX (HANSE_CHUNK_LEN + 16) /* a sealed chunk has its tag behind it */
 #define HANSE_CHUNK_HEAD_MAX 64                 /* bytes of a CHUNK message before its payload */
-#define HANSE_MESSAGE_MAX ((size_t)9 << 20)     /* bytes of any message; each kind has a lower bound of its own */
+#define HANSE_MESSAGE_MAX ((size_t)3 << 20)     /* bytes of any message; each kind has a lower bound of its own */
 #define HANSE_CODE_MAX 16                       /* characters of a code: hanse_rc_name() */
 #define HANSE_REASON_MAX 256                    /* bytes of a reason */
 

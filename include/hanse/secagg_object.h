@@ -20,7 +20,7 @@
 #define HANSE_SECAGG_DEAD_LABEL "secagg-dead"
 
 #define HANSE_SECAGG_SEGMENTS_MAX 4096
-#define HANSE_SECAGG_CT_LEN 80     /* sealed pair of shares: 2 * 32 bytes and a tag */
+#define HANSE_SECAGG_CT_LEN 84     /* a sealed pair of shares: u32 epoch of the key it is sealed to, 2 * 32 bytes, tag; zeros: none */
 #define HANSE_SECAGG_SANITY_WORDS 5 /* behind each segment: four zeros and a one */
 
 /* "A holder's shares may be sealed to this key until not_after + L." */
@@ -42,9 +42,8 @@ typedef struct hanse_secagg_ticket {
     uint8_t share_pub[32]; /* X25519, for sealing the shares; used by this ticket only */
     uint8_t c_sk[32];      /* SHA-256("hanse1/csk" || secret of pk) */
     uint8_t c_b[32];       /* SHA-256("hanse1/cb" || secret of the self mask) */
-    uint8_t ct_root[32];   /* Merkle root over the sealed shares, hanse_secagg_merkle() */
+    uint8_t ct_root[32];   /* Merkle root over the n sealed shares, hanse_secagg_merkle() */
     uint32_t holders;      /* n */
-    uint32_t *epochs;      /* [holders] the epoch of each holder's key; 0: no share for it (not a neighbour, or no key) */
 } hanse_secagg_ticket;
 
 /* Vectors of the upload, one after the other. */
@@ -130,7 +129,6 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_epoch_encode(hanse_buf *out, const hanse_
 HANSE_MUST_CHECK hanse_rc hanse_secagg_epoch_decode(hanse_secagg_epoch *out, hanse_bytes in, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_secagg_ticket_encode(hanse_buf *out, const hanse_secagg_ticket *ticket, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_secagg_ticket_decode(hanse_secagg_ticket *out, hanse_bytes in, hanse_err *err);
-void hanse_secagg_ticket_clear(hanse_secagg_ticket *ticket);
 /* Are the keys of use? None of low order (what is agreed with it is no secret: RFC 7748 section 6.1), those of a ticket two.
  * Errors: E_LOWORDER, E_DUPKEY, NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_epoch_check_key(const hanse_secagg_epoch *epoch, hanse_err *err);

@@ -1,7 +1,7 @@
 /* secagg_round.h - the coordinator's half of secure aggregation, for one slot.
  *
  *   tickets -> open (spec) -> uploads -> cut -> cut signatures (ONLINE) -> answers -> secrets -> masks off the sum
- * The object is in memory; the caller keeps what came (tickets, headers, answers) and what was signed (spec, cut), and
+ * The object is in memory; the caller keeps what came (tickets with their shares, headers, answers) and what was signed (spec, cut), and
  * feeds it in again after a restart. A cut is signed once and then never another. Pure: no I/O, clock or randomness. */
 #ifndef HANSE_SECAGG_ROUND_H
 #define HANSE_SECAGG_ROUND_H
@@ -19,7 +19,8 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_round_new(hanse_secagg_round **out, const
                                                  hanse_err *err);
 void hanse_secagg_round_free(hanse_secagg_round *round); /* NULL allowed; wipes */
 
-/* A member's ticket and its sealed shares (n * HANSE_SECAGG_CT_LEN bytes). The same again is no error.
+/* A member's ticket and its sealed shares (n * HANSE_SECAGG_CT_LEN bytes), which are checked against it and not kept: entry j is to
+ * reach member j with the spec. The same again is no error.
  * Errors: E_TICKET, E_SIG, E_CERT, E_ROSTER, E_DUPKEY, E_LOWORDER, E_TICKET_REUSED (another one), E_LATE (open already). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed ticket, hanse_bytes cts,
                                                         uint64_t now_ms, hanse_err *err);
@@ -28,8 +29,6 @@ HANSE_MUST_CHECK hanse_rc hanse_secagg_round_open(hanse_secagg_round *round, uin
 /* What a site is shown; borrowed from the round. Before open: empty. */
 hanse_signed hanse_secagg_round_spec(const hanse_secagg_round *round);
 const hanse_signed *hanse_secagg_round_tickets(const hanse_secagg_round *round); /* [n] */
-/* The share of member `from` sealed to `to`; empty without a ticket. */
-hanse_bytes hanse_secagg_round_share(const hanse_secagg_round *round, uint32_t from, uint32_t to);
 const uint8_t *hanse_secagg_round_id(const hanse_secagg_round *round); /* [32] */
 
 /* A signed upload header, before its chunks. Errors: E_LATE (after the cut or deadline), E_TICKET, E_SIG,

@@ -294,10 +294,12 @@ class Consortium:
         return self.coordinator("submit", self.write("plan.yaml", text), "--format", "json", *args).data["run"]
 
     def offer(self, site, run_id):
-        for offer in self.node(site, "check", "--format", "json").data["offers"]:
-            if offer["run"] == run_id:
-                return offer
-        raise AssertionError("%s was not offered %s" % (site, run_id))
+        """A node that runs has it a moment after the run was submitted."""
+        def offered():
+            offers = self.node(site, "check", "--format", "json").data["offers"]
+            return next((offer for offer in offers if offer["run"] == run_id), None)
+
+        return wait_for(offered, "the offer of %s to %s" % (run_id, site))
 
     def accept(self, run_id, sites=None):
         """Play the operators of the sites."""

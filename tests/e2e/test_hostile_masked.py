@@ -75,8 +75,8 @@ class Liar(consortium.TestCase):
 
     def test_short_lists(self):
         """A list that has not one entry a member ends the connection; with the real coordinator in its place the same round goes on."""
-        for lie, line in (("tickets", "MASKS with 2 tickets and 240 bytes of shares, the roster has 3 sites"),
-                          ("shares", "MASKS with 3 tickets and 160 bytes of shares, the roster has 3 sites"),
+        for lie, line in (("tickets", "MASKS with 2 tickets and 252 bytes of shares, the roster has 3 sites"),
+                          ("shares", "MASKS with 3 tickets and 168 bytes of shares, the roster has 3 sites"),
                           ("headers", "CUT with 2 headers, the roster has 3 sites")):
             with self.subTest(lie):
                 c, run_id = self.begun(lie)

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         break;                                                         \
     }
         CASE(0, epoch, (void)0)
-        CASE(1, ticket, hanse_secagg_ticket_clear(&object))
+        CASE(1, ticket, (void)0)
         CASE(2, spec, hanse_secagg_spec_clear(&object))
         CASE(3, upload, (void)0)
         CASE(4, cut, hanse_secagg_cut_clear(&object))

@@ -115,6 +115,15 @@ static void put_record(world_site *site, hanse_bytes key, hanse_bytes value)
     assert_int_equal(hanse_buf_append(&site->store[at].value, value.data, value.len, NULL), HANSE_OK);
 }
 
+static void free_records(world_record *records, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        hanse_buf_clear(&records[k].key);
+        hanse_buf_clear(&records[k].value);
+    }
+    hanse_free(records);
+}
+
 static void move(hanse_buf *to, hanse_buf *from)
 {
     hanse_buf_clear(to);
@@ -184,18 +193,9 @@ world_record *world_snapshot(world *w, uint32_t i, size_t *count)
     return copy;
 }
 
-static void free_store(world_site *site)
-{
-    for (size_t k = 0; k < site->store_count; k++) {
-        hanse_buf_clear(&site->store[k].key);
-        hanse_buf_clear(&site->store[k].value);
-    }
-    hanse_free(site->store);
-}
-
 void world_restore(world *w, uint32_t i, world_record *store, size_t count)
 {
-    free_store(&w->sites[i]);
+    free_records(w->sites[i].store, w->sites[i].store_count);
     w->sites[i].store = store;
     w->sites[i].store_count = count;
     world_restart(w, i);
@@ -295,7 +295,8 @@ void world_free(world *w)
             hanse_buf_clear(buffers[k]);
         for (size_t k = 0; k < WORLD_SEGMENTS; k++)
             hanse_free(site->q[k]);
-        free_store(site);
+        free_records(site->store, site->store_count);
+        free_records(site->left, site->left_count);
         hanse_secagg_site_free(site->site);
         hanse_cert_free(site->cert);
         hanse_key_free(site->key);
@@ -331,6 +332,18 @@ void world_round_new(world *w, uint64_t slot, void (*tweak)(hanse_secagg_spec *s
     MUST(hanse_secagg_round_new(&w->round, w->roster, w->coordinator_key, w->seal_secret, &spec, &w->policy, &w->err));
 }
 
+static void keep_left(world *w, world_site *site)
+{
+    world_record *grown = realloc(site->left, (site->left_count + 1) * sizeof *grown);
+
+    assert_non_null(grown);
+    site->left = grown;
+    grown[site->left_count] = (world_record){HANSE_BUF_EMPTY, HANSE_BUF_EMPTY};
+    MUST(hanse_buf_append(&grown[site->left_count].key, site->ticket.data, site->ticket.len, &w->err));
+    MUST(hanse_buf_append(&grown[site->left_count].value, site->cts.data, site->cts.len, &w->err));
+    site->left_count++;
+}
+
 hanse_rc world_ticket(world *w, uint32_t i, uint64_t slot)
 {
     world_site *site = &w->sites[i];
@@ -341,8 +354,20 @@ hanse_rc world_ticket(world *w, uint32_t i, uint64_t slot)
         move(&site->ticket, &site->value);
         move(&site->ticket_sig, &site->sig);
         move(&site->cts, &site->extra);
+        keep_left(w, site);
     }
     return rc;
+}
+
+hanse_bytes world_share(const world *w, const hanse_secagg_round *round, uint32_t from, uint32_t to)
+{
+    const world_site *site = &w->sites[from];
+    const hanse_bytes ticket = hanse_secagg_round_tickets(round)[from].bytes;
+
+    for (size_t k = 0; k < site->left_count; k++)
+        if (ticket.len > 0 && hanse_bytes_equal(ticket, hanse_buf_bytes(&site->left[k].key)))
+            return (hanse_bytes){site->left[k].value.data + (size_t)to * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
+    return HANSE_BYTES_EMPTY;
 }
 
 hanse_rc world_leave(world *w, uint32_t i, uint64_t slot)
@@ -364,7 +389,7 @@ hanse_rc world_spec_of(world *w, uint32_t i, const hanse_secagg_round *round, bo
     hanse_rc rc;
 
     for (uint32_t j = 0; j < w->n; j++)
-        shares[j] = hanse_secagg_round_share(round, j, i);
+        shares[j] = world_share(w, round, j, i);
     memcpy(event.model_root, w->model_root, 32);
     rc = world_step(w, i, &event);
     hanse_free(shares);

@@ -22,6 +22,8 @@ typedef struct world_site {
     world_record *store;
     size_t store_count;
     hanse_buf ticket, ticket_sig, cts; /* last ticket left */
+    world_record *left;                /* [left_count] all of them: ticket (key), its sealed shares (value) */
+    size_t left_count;
     hanse_buf value, sig, extra;       /* last SEND */
     const char *label;
     unsigned answers, alarms, trains;  /* so far */
@@ -88,6 +90,8 @@ void world_round_new(world *w, uint64_t slot, void (*tweak)(hanse_secagg_spec *s
 hanse_rc world_ticket(world *w, uint32_t i, uint64_t slot);     /* the site signs one */
 hanse_rc world_leave(world *w, uint32_t i, uint64_t slot);      /* ... and the coordinator takes it */
 hanse_rc world_spec_of(world *w, uint32_t i, const hanse_secagg_round *round, bool take_part);
+/* The share of member `from`'s ticket in that round sealed to `to`; empty without a ticket. */
+hanse_bytes world_share(const world *w, const hanse_secagg_round *round, uint32_t from, uint32_t to);
 hanse_rc world_spec(world *w, uint32_t i, bool take_part);
 /* Fresh values, masked, header signed: y and root of the site. */
 hanse_rc world_mask(world *w, uint32_t i, uint64_t slot);

@@ -36,9 +36,9 @@ def merkle(leaves):
     return sha(u8(1), merkle(leaves[:half]), merkle(leaves[half:]))
 
 
-def ticket(slot, nonce, epochs):
+def ticket(slot, nonce, holders):
     return (raw(0x01, 16) + u64(slot) + raw(0x02, 32) + raw(0x10, 32) + raw(nonce, 16) + u64(1767225600000) + raw(0x20, 32) + raw(0x21, 32)
-            + raw(0x22, 32) + raw(0x23, 32) + raw(0x24, 32) + u32(len(epochs)) + b"".join(map(u32, epochs)))
+            + raw(0x22, 32) + raw(0x23, 32) + raw(0x24, 32) + u32(holders))
 
 
 def spec(profile, params, graph, kind, weight_total, segments):
@@ -60,7 +60,7 @@ tensor = segment(0x30, 55050, 20, 400000, 0x3FF8000000000000, 1)
 aux = segment(0x40, 77, 64, (1 << 63) // 11 - 1, 0, 0)
 objects = {
     "epoch": raw(0x10, 32) + u32(0x01020304) + raw(0x11, 32) + u64(1764000000000) + u64(1766592000000),
-    "ticket": ticket(9, 0x50, [1, 0, 0x01020304, 7, 2, 3, 4, 5, 6, 8, 9]),
+    "ticket": ticket(9, 0x50, 11),
     "spec": spec(1, (11, 2, 2, 9, 8), u8(0), 1, 123456789, [tensor, aux]),
     "spec_sparse": spec(0, (500, 100, 50, 450, 334), u8(1) + u32(296) + u32(249), 2, 0, [segment(0x40, 77, 64, (1 << 63) // 501, 0, 0)]),
     "upload": upload(0x50),
@@ -72,9 +72,9 @@ objects = {
 hashes = {
     "round_id": named(b"round", objects["spec"]),
     "cut_hash": named(b"cut", objects["cut"]),
-    "ticket_root": list_root(b"ticket", [objects["ticket"], None, ticket(9, 0x51, [3, 4])]),
+    "ticket_root": list_root(b"ticket", [objects["ticket"], None, ticket(9, 0x51, 2)]),
     "uploads_root": list_root(b"upload", [None, objects["upload"], upload(0x51), None]),
-    "ct_root": merkle([raw(0x70 + i, 80) for i in range(11)]),
+    "ct_root": merkle([raw(0x70 + i, 84) for i in range(11)]),
     "c_sk": sha(b"hanse1/csk", raw(0x60, 32)),
     "c_b": sha(b"hanse1/cb", raw(0x60, 32)),
 }

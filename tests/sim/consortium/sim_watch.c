@@ -104,7 +104,6 @@ static void on_ticket(int site, const hanse_msg_ticket *message)
     part = &watch_slot_of(ticket.slot)->parts[site];
     once(&part->ticket, message->ticket, "tickets", site, ticket.slot);
     once(&part->shares, message->shares, "shares of one ticket", site, ticket.slot);
-    hanse_secagg_ticket_clear(&ticket);
 }
 
 static void on_upload(int site, hanse_bytes object, bool masked)

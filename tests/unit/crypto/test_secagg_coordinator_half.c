@@ -30,7 +30,6 @@ static hanse_rc leave_forged(world *w, uint32_t i, void (*change)(hanse_secagg_t
     if (cts != NULL)
         assert_int_equal(secagg_ct_root(ticket.ct_root, *cts, NULL), HANSE_OK);
     assert_int_equal(hanse_secagg_ticket_encode(&f.bytes, &ticket, NULL), HANSE_OK);
-    hanse_secagg_ticket_clear(&ticket);
     forge_sign(&f, w->sites[i].key, HANSE_SECAGG_TICKET_LABEL);
     rc = hanse_secagg_round_add_ticket(w->round, forged_signed(&f), cts != NULL ? *cts : hanse_buf_bytes(&w->sites[i].cts), w->now_ms, &w->err);
     forged_clear(&f);

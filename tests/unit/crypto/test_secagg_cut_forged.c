@@ -97,7 +97,6 @@ static void forge_header(world *w, forged *f, const forged_cut *cut, uint32_t i,
     assert_int_equal(hanse_secagg_ticket_decode(&ticket, hanse_buf_bytes(&w->sites[i].ticket), NULL), HANSE_OK);
     memcpy(upload.site_id, ticket.site_id, 32);
     memcpy(upload.nonce, ticket.nonce, 16);
-    hanse_secagg_ticket_clear(&ticket);
     change(&upload);
     assert_int_equal(hanse_secagg_upload_encode(&f->bytes, &upload, NULL), HANSE_OK);
     forge_sign(f, w->sites[i].key, HANSE_SECAGG_UPLOAD_LABEL);

@@ -188,7 +188,7 @@ static void whole_round(uint32_t n, uint32_t d_max, bool trusted, uint64_t seed)
         size_t sealed = 0;
 
         for (uint32_t h = 0; h < n; h++) {
-            const hanse_bytes ct = hanse_secagg_round_share(w.round, i, h);
+            const hanse_bytes ct = world_share(&w, w.round, i, h);
 
             for (size_t b = 0; b < ct.len; b++)
                 if (ct.data[b] != 0) {

@@ -46,9 +46,9 @@ static hanse_rc put_epoch(hanse_buf *out)
     return hanse_secagg_epoch_encode(out, &epoch, NULL);
 }
 
-static hanse_rc put_ticket_of(hanse_buf *out, unsigned nonce, uint32_t *epochs, uint32_t holders)
+static hanse_rc put_ticket_of(hanse_buf *out, unsigned nonce, uint32_t holders)
 {
-    hanse_secagg_ticket ticket = {.slot = 9, .expiry_ms = 1767225600000, .holders = holders, .epochs = epochs};
+    hanse_secagg_ticket ticket = {.slot = 9, .expiry_ms = 1767225600000, .holders = holders};
 
     fill(ticket.run, 0x01, 16);
     fill(ticket.roster_hash, 0x02, 32);
@@ -64,9 +64,7 @@ static hanse_rc put_ticket_of(hanse_buf *out, unsigned nonce, uint32_t *epochs, 
 
 static hanse_rc put_ticket(hanse_buf *out)
 {
-    uint32_t epochs[N] = {1, 0, 0x01020304, 7, 2, 3, 4, 5, 6, 8, 9};
-
-    return put_ticket_of(out, 0x50, epochs, N);
+    return put_ticket_of(out, 0x50, N);
 }
 
 static hanse_rc put_spec_of(hanse_buf *out, hanse_secagg_spec spec)
@@ -231,7 +229,6 @@ static void test_hashes(void **state)
 {
     uint8_t bytes[OBJECT_MAX], hash[32], secret[32], cts[N * HANSE_SECAGG_CT_LEN];
     const uint8_t in[4] = {0, 1, 1, 0};
-    uint32_t epochs[2] = {3, 4};
     hanse_buf first = HANSE_BUF_EMPTY, second = HANSE_BUF_EMPTY;
     hanse_signed list[4] = {{{NULL, 0}, {NULL, 0}}};
 
@@ -242,7 +239,7 @@ static void test_hashes(void **state)
     assert_hash(hash, cut_hash_golden);
 
     assert_int_equal(put_ticket(&first), HANSE_OK);
-    assert_int_equal(put_ticket_of(&second, 0x51, epochs, 2), HANSE_OK);
+    assert_int_equal(put_ticket_of(&second, 0x51, 2), HANSE_OK);
     list[0].bytes = hanse_buf_bytes(&first);
     list[2].bytes = hanse_buf_bytes(&second);
     assert_int_equal(hanse_secagg_ticket_root(hash, list, 3, NULL), HANSE_OK);
