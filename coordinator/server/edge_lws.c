@@ -332,11 +332,14 @@ static int on_ws(struct lws *wsi, enum lws_callback_reasons why, void *user, voi
     }
 }
 
+/* A TLS record, and so what one reading brings at most: every connection keeps a buffer of that size, wholly used once it has uploaded. */
+#define RECEIVE_LEN ((size_t)16 << 10)
+
 static const struct lws_protocols protocols[] = {
     {.name = HANSE_SUBPROTOCOL,
      .callback = on_ws,
      .per_session_data_size = sizeof(hanse_session),
-     .rx_buffer_size = HANSE_FRAGMENT,
+     .rx_buffer_size = RECEIVE_LEN,
      .tx_packet_size = HANSE_FRAGMENT + LWS_PRE},
     {0},
 };
