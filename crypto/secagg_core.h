@@ -24,7 +24,6 @@ hanse_rc secagg_commit(uint8_t out[32], const char *label, const uint8_t secret[
  *   cts      appended: n * HANSE_SECAGG_CT_LEN */
 hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const hanse_secagg_roster *roster, uint32_t self,
                             const hanse_secagg_epoch *const *epochs, uint32_t t, const uint8_t seed[32], hanse_err *err);
-hanse_rc secagg_ct_root(uint8_t root[32], hanse_bytes cts, hanse_err *err);
 /* The epoch that a sealed share is for; 0: it is none. */
 uint32_t secagg_share_epoch(hanse_bytes ct);
 /* shares[0] of sk, shares[1] of b. Errors: E_SHARE_AUTH. */

@@ -85,7 +85,7 @@ hanse_rc hanse_secagg_ticket_encode(hanse_buf *out, const hanse_secagg_ticket *t
     hanse_write_raw(&writer, ticket->share_pub, 32);
     hanse_write_raw(&writer, ticket->c_sk, 32);
     hanse_write_raw(&writer, ticket->c_b, 32);
-    hanse_write_raw(&writer, ticket->ct_root, 32);
+    hanse_write_raw(&writer, ticket->cts_hash, 32);
     hanse_write_u32(&writer, ticket->holders);
     return finish(&writer, before, err);
 }
@@ -106,7 +106,7 @@ hanse_rc hanse_secagg_ticket_decode(hanse_secagg_ticket *out, hanse_bytes in, ha
     hanse_read_raw(&reader, ticket.share_pub, 32);
     hanse_read_raw(&reader, ticket.c_sk, 32);
     hanse_read_raw(&reader, ticket.c_b, 32);
-    hanse_read_raw(&reader, ticket.ct_root, 32);
+    hanse_read_raw(&reader, ticket.cts_hash, 32);
     ticket.holders = hanse_read_u32(&reader);
     if (ticket.holders == 0 || ticket.holders > HANSE_SECAGG_SITES_MAX)
         hanse_reader_fail(&reader, "impossible count");

@@ -113,7 +113,7 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
                                        hanse_err *err)
 {
     hanse_secagg_ticket ticket;
-    uint8_t root[32];
+    uint8_t hash[32];
     int idx;
     hanse_rc rc = hanse_secagg_ticket_decode(&ticket, signed_.bytes, err);
 
@@ -130,8 +130,8 @@ hanse_rc hanse_secagg_round_add_ticket(hanse_secagg_round *round, hanse_signed s
     if (cts.len != (size_t)round->n * HANSE_SECAGG_CT_LEN)
         rc = HANSE_SECAGG_FAIL(err, TICKET, "ticket of member %d comes with %zu bytes of shares", idx, cts.len);
     else
-        rc = secagg_ct_root(root, cts, err);
-    if (rc == HANSE_OK && !same(root, ticket.ct_root, 32))
+        rc = hanse_secagg_hash(hash, "shares", cts, err);
+    if (rc == HANSE_OK && !same(hash, ticket.cts_hash, 32))
         rc = HANSE_SECAGG_FAIL(err, TICKET, "the sealed shares are not those of the ticket of member %d", idx);
     if (rc == HANSE_OK)
         rc = check_keys(round, (uint32_t)idx, &ticket, err);

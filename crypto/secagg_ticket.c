@@ -48,22 +48,6 @@ hanse_rc secagg_commit(uint8_t out[32], const char *label, const uint8_t secret[
     return rc;
 }
 
-hanse_rc secagg_ct_root(uint8_t root[32], hanse_bytes cts, hanse_err *err)
-{
-    size_t count = cts.len / HANSE_SECAGG_CT_LEN;
-    uint8_t (*leaves)[32] = hanse_calloc(count, sizeof *leaves);
-    hanse_rc rc = HANSE_OK;
-
-    if (leaves == NULL)
-        return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu hashes", count);
-    for (size_t i = 0; rc == HANSE_OK && i < count; i++)
-        rc = hanse_secagg_leaf(leaves[i], (hanse_bytes){cts.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN}, err);
-    if (rc == HANSE_OK)
-        rc = hanse_secagg_merkle(root, leaves, count, err);
-    hanse_free(leaves);
-    return rc;
-}
-
 /* Who, to whom, for which ticket: HPKE's info, so that each pair of shares has a key of its own. */
 static hanse_rc share_info(uint8_t info[44], const hanse_secagg_ticket *ticket, const uint8_t holder_id[32], uint32_t holder,
                            hanse_err *err)
@@ -210,7 +194,7 @@ hanse_rc secagg_ticket_make(hanse_secagg_ticket *ticket, hanse_buf *cts, const h
     if (rc == HANSE_OK)
         rc = seal_all(ticket, cts, epochs, t, &secrets, seed, err);
     if (rc == HANSE_OK)
-        rc = secagg_ct_root(ticket->ct_root, hanse_buf_bytes(cts), err);
+        rc = hanse_secagg_hash(ticket->cts_hash, "shares", hanse_buf_bytes(cts), err);
     hanse_wipe(&secrets, sizeof secrets);
     return rc;
 }

@@ -42,7 +42,7 @@ typedef struct hanse_secagg_ticket {
     uint8_t share_pub[32]; /* X25519, for sealing the shares; used by this ticket only */
     uint8_t c_sk[32];      /* SHA-256("hanse1/csk" || secret of pk) */
     uint8_t c_b[32];       /* SHA-256("hanse1/cb" || secret of the self mask) */
-    uint8_t ct_root[32];   /* Merkle root over the n sealed shares, hanse_secagg_merkle() */
+    uint8_t cts_hash[32];  /* of the n sealed shares, one after the other: hanse_secagg_hash("shares") */
     uint32_t holders;      /* n */
 } hanse_secagg_ticket;
 
@@ -150,7 +150,8 @@ void hanse_secagg_answer_clear(hanse_secagg_answer *answer); /* wipes */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_dead_encode(hanse_buf *out, const hanse_secagg_dead *dead, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_secagg_dead_decode(hanse_secagg_dead *out, hanse_bytes in, hanse_err *err);
 
-/* out = SHA-256("hanse1/<what>" 00 || bytes): "round" gives a round_id, "cut" a cut_hash, "ticket" what the list holds. */
+/* out = SHA-256("hanse1/<what>" 00 || bytes): "round" gives a round_id, "cut" a cut_hash, "ticket" what the list holds,
+ * "shares" what a ticket says of its own. */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_hash(uint8_t out[32], const char *what, hanse_bytes bytes, hanse_err *err);
 /* Merkle root after RFC 6962 section 2.1 over leaf hashes; `leaves` [count][32] is overwritten. count 0: SHA-256(""). */
 HANSE_MUST_CHECK hanse_rc hanse_secagg_merkle(uint8_t root[32], uint8_t (*leaves)[32], size_t count, hanse_err *err);

@@ -65,7 +65,8 @@ static const char round_id_golden[] = "41e227b9f77e800c814021a1eab9876223cdf8bef
 static const char cut_hash_golden[] = "61339625d522264c4831abc2c37db4ac47e847ca09f9c0f10e54313697eeeba6";
 static const char ticket_root_golden[] = "89a2e45393a3eaa2185efd9ed438b4756091ade08703a1bd1cad4830f75a1e4a";
 static const char uploads_root_golden[] = "cbcace641a18c53071485fc7354c25624c36470702bec3e97647c409ee24eac1";
-static const char ct_root_golden[] = "3faaffe628950ec36fb2af53440bd82d6da5fd74807f5ac16b5f6aa3d8e79a38";
+static const char cts_hash_golden[] = "ecbd8b13a4de7c9061505ba0d587a44188b5f7150799215067ca834b05121755";
+static const char chunks_root_golden[] = "3faaffe628950ec36fb2af53440bd82d6da5fd74807f5ac16b5f6aa3d8e79a38";
 static const char c_sk_golden[] = "aafbe9fe0955196ea79ee203394c2cfbf8ab921d061b76c42998f798f249af0a";
 static const char c_b_golden[] = "984628cb5332a6a4f00d459e503ecf96f055dd22944d651168b6de71ccac532c";
 

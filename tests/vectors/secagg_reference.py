@@ -74,7 +74,8 @@ hashes = {
     "cut_hash": named(b"cut", objects["cut"]),
     "ticket_root": list_root(b"ticket", [objects["ticket"], None, ticket(9, 0x51, 2)]),
     "uploads_root": list_root(b"upload", [None, objects["upload"], upload(0x51), None]),
-    "ct_root": merkle([raw(0x70 + i, 84) for i in range(11)]),
+    "cts_hash": named(b"shares", b"".join(raw(0x70 + i, 84) for i in range(11))),
+    "chunks_root": merkle([raw(0x70 + i, 84) for i in range(11)]),
     "c_sk": sha(b"hanse1/csk", raw(0x60, 32)),
     "c_b": sha(b"hanse1/cb", raw(0x60, 32)),
 }

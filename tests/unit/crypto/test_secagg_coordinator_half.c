@@ -28,7 +28,7 @@ static hanse_rc leave_forged(world *w, uint32_t i, void (*change)(hanse_secagg_t
     if (change != NULL)
         change(&ticket);
     if (cts != NULL)
-        assert_int_equal(secagg_ct_root(ticket.ct_root, *cts, NULL), HANSE_OK);
+        assert_int_equal(hanse_secagg_hash(ticket.cts_hash, "shares", *cts, NULL), HANSE_OK);
     assert_int_equal(hanse_secagg_ticket_encode(&f.bytes, &ticket, NULL), HANSE_OK);
     forge_sign(&f, w->sites[i].key, HANSE_SECAGG_TICKET_LABEL);
     rc = hanse_secagg_round_add_ticket(w->round, forged_signed(&f), cts != NULL ? *cts : hanse_buf_bytes(&w->sites[i].cts), w->now_ms, &w->err);
@@ -41,7 +41,7 @@ static hanse_rc leave_changed(world *w, uint32_t i, void (*change)(hanse_secagg_
     return leave_forged(w, i, change, NULL);
 }
 
-static void t_root(hanse_secagg_ticket *t) { t->ct_root[0] ^= 1; }
+static void t_shares(hanse_secagg_ticket *t) { t->cts_hash[0] ^= 1; }
 static void t_slot(hanse_secagg_ticket *t) { t->slot++; }
 static void t_run(hanse_secagg_ticket *t) { t->run[0] ^= 1; }
 static void t_expired(hanse_secagg_ticket *t) { t->expiry_ms = WORLD_NOW; }
@@ -50,7 +50,7 @@ static void t_stranger(hanse_secagg_ticket *t) { t->site_id[0] ^= 1; }
 static void t_later(hanse_secagg_ticket *t) { t->expiry_ms++; }
 
 static const struct { const char *name; void (*change)(hanse_secagg_ticket *ticket); hanse_secagg_reason want; } tickets[] = {
-    {"other shares than its root", t_root, HANSE_SECAGG_TICKET},
+    {"other shares than it names", t_shares, HANSE_SECAGG_TICKET},
     {"another slot", t_slot, HANSE_SECAGG_TICKET},
     {"another run", t_run, HANSE_SECAGG_TICKET},
     {"expired", t_expired, HANSE_SECAGG_TICKET},

@@ -58,7 +58,7 @@ static hanse_rc put_ticket_of(hanse_buf *out, unsigned nonce, uint32_t holders)
     fill(ticket.share_pub, 0x21, 32);
     fill(ticket.c_sk, 0x22, 32);
     fill(ticket.c_b, 0x23, 32);
-    fill(ticket.ct_root, 0x24, 32);
+    fill(ticket.cts_hash, 0x24, 32);
     return hanse_secagg_ticket_encode(out, &ticket, NULL);
 }
 
@@ -227,7 +227,7 @@ static void test_fields(void **state)
 
 static void test_hashes(void **state)
 {
-    uint8_t bytes[OBJECT_MAX], hash[32], secret[32], cts[N * HANSE_SECAGG_CT_LEN];
+    uint8_t bytes[OBJECT_MAX], hash[32], secret[32], cts[N * HANSE_SECAGG_CT_LEN], leaves[N][32];
     const uint8_t in[4] = {0, 1, 1, 0};
     hanse_buf first = HANSE_BUF_EMPTY, second = HANSE_BUF_EMPTY;
     hanse_signed list[4] = {{{NULL, 0}, {NULL, 0}}};
@@ -256,8 +256,12 @@ static void test_hashes(void **state)
 
     for (unsigned i = 0; i < N; i++)
         fill(cts + (size_t)i * HANSE_SECAGG_CT_LEN, 0x70 + i, HANSE_SECAGG_CT_LEN);
-    assert_int_equal(secagg_ct_root(hash, (hanse_bytes){cts, sizeof cts}, NULL), HANSE_OK);
-    assert_hash(hash, ct_root_golden);
+    assert_int_equal(hanse_secagg_hash(hash, "shares", (hanse_bytes){cts, sizeof cts}, NULL), HANSE_OK);
+    assert_hash(hash, cts_hash_golden);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(hanse_secagg_leaf(leaves[i], (hanse_bytes){cts + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN}, NULL), HANSE_OK);
+    assert_int_equal(hanse_secagg_merkle(hash, leaves, N, NULL), HANSE_OK);
+    assert_hash(hash, chunks_root_golden);
     fill(secret, 0x60, 32);
     assert_int_equal(secagg_commit(hash, "hanse1/csk", secret, NULL), HANSE_OK);
     assert_hash(hash, c_sk_golden);
