@@ -10,6 +10,8 @@
 #define WAIT_MAX_MS 60000u /* for the last epochs and tickets, once there are enough */
 #define REREAD_MS 2000 /* after trouble with memory or the disk */
 #define TELL_MS 1000u     /* newer epochs, once all are known */
+#define ASKS_BURST 20     /* ANSWERs of a member, over all its connections ... */
+#define ASK_EVERY_MS 500  /* ... one in this time */
 #define WAIT_SHARE 10      /* ... but no more than this part of the round's deadline */
 
 /* ---- life ---- */
@@ -146,6 +148,8 @@ hanse_rc hanse_masks_new(hanse_live_run *run, hanse_err *err)
         return HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for a masked run");
     }
     run->masks = masks;
+    for (size_t i = 0; i < run->roster.sites_count; i++)
+        masks->members[i].asks = (hanse_allowance){ASKS_BURST, hanse_clock_mono_us() / 1000};
     masks->since_ms = hanse_clock_wall_ms();
     masks->policy = hanse_masking_policy(run->plan);
     rc = hanse_masking_params(&masks->params, run->plan, run->roster.sites_count, err);
@@ -726,6 +730,11 @@ void hanse_masks_send(hanse_live_run *run, size_t member)
     send_masks(run, session, member);
     if (run->round.phase == HANSE_PHASE_CUT && run->masks->cut_kept)
         hanse_masks_send_cut(run, member);
+}
+
+bool hanse_masks_may_ask(hanse_live_run *run, size_t member)
+{
+    return run->masks == NULL || hanse_allowance_take(&run->masks->members[member].asks, ASKS_BURST, ASK_EVERY_MS, hanse_clock_mono_us() / 1000);
 }
 
 /* ---- time ---- */

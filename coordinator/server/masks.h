@@ -17,6 +17,7 @@ typedef struct hanse_mask_member {
     uint64_t ticket_until_ms;   /* expiry of its ticket for the run's next slot; 0: none that is of use */
     uint64_t from_slot;         /* the lowest slot it can have a ticket for, as far as known: of one under its newest epoch, or
                                  * above one that has expired or was refused; 0: nothing known */
+    hanse_allowance asks;       /* how often it may be shown the round */
 } hanse_mask_member;
 
 struct hanse_masks {
@@ -72,6 +73,7 @@ void hanse_masks_opened(hanse_live_run *run);
 void hanse_masks_close(hanse_live_run *run, bool published);
 /* What the member must see of the slots before, of this one (it shows the tickets), and of the cut. Before SPEC. */
 void hanse_masks_send(hanse_live_run *run, size_t member);
+bool hanse_masks_may_ask(hanse_live_run *run, size_t member); /* its ANSWER makes the coordinator read what it must see: not without bound */
 bool hanse_masks_takes_part(const hanse_live_run *run, size_t member); /* its ticket is in the round */
 void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms);
 uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms); /* as hanse_live_run_due() */

@@ -368,6 +368,8 @@ static hanse_rc on_site_message(hanse_session *session, const hanse_message *mes
     switch (message->kind) {
     case HANSE_ANSWER:
         rc = find_run(session, message->answer.run, true, &run, &member, err);
+        if (rc == HANSE_OK && !hanse_masks_may_ask(run, member))
+            rc = HANSE_FAIL(err, HANSE_E_FULL, "too many answers to one offer: two a second");
         if (rc == HANSE_OK)
             hanse_live_run_answer(run, session, member, &message->answer);
         return rc;

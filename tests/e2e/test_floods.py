@@ -19,6 +19,7 @@ RSS_GROWTH = 6 << 20
 NEWER, OLDER = 300, 1500  # epochs; fewer than ten seconds' worth of messages: limits.messages_per_second
 TELL_S = 1  # coordinator/server/masks.c: newer epochs are told once in that time
 FETCHES = 1500
+ANSWERS = 100
 
 
 class Floods(bars.Bars):
@@ -75,6 +76,21 @@ class Floods(bars.Bars):
         for site, count in zip(SITES, before):
             self.assertLess(len(self.lists_of_epochs(site)) - count, most, site)
         self.assertNotIn("epoch_refused", c.log_of("coordinator"))
+
+    def test_answers(self):
+        """Each makes the coordinator read and show the round: no more than two a second of one site, over all its connections."""
+        c, run_id = self.begun(SITES + [EVIL], rounds__deadline="20s")
+        for site in SITES:
+            self.start(c, site, *([UPLOADING] if site == SITES[0] else []))
+        tap.wait_halted(c.nodes[SITES[0]])
+        rss = c.service.rss
+        for _ in range(3):
+            peer = self.enter(c, run_id)
+            peer.raw(ANSWERS * frame(pack(tap.ANSWER, bytes.fromhex(run_id), True, "", "")))
+            self.assertEqual(peer.ends(60), "full")
+        self.assertLess(c.service.rss - rss, RSS_GROWTH)
+        self.resume(c.nodes[SITES[0]])
+        self.ends_well(c, run_id, SITES)
 
     def bytes_read(self, c):
         with open("/proc/%d/io" % c.service.child.pid, encoding="ascii") as file:

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { SITES = 120, ABSENT = 7 }; /* too many for one block */
+enum { SITES = 240, ABSENT = 7 }; /* too many for one block */
 
 static world w;
 static hanse_server server;
@@ -105,6 +105,12 @@ static void test_shares_that_cannot_be_read(void **state)
     assert_int_equal(hanse_shares_for(&run, 1, &shares, &w.err), HANSE_E_CORRUPT);
     assert_null(masks.shares);
     run.roster.sites_count++;
+    run.row.run_id[0] ^= 1; /* nothing of it is there */
+    assert_int_equal(hanse_shares_for(&run, 1, &shares, &w.err), HANSE_E_CORRUPT);
+    run.row.run_id[0] ^= 1;
+    hanse_store_fail_at(0);
+    assert_int_equal(hanse_shares_for(&run, 1, &shares, &w.err), HANSE_E_FULL);
+    hanse_store_fail_at(-1);
     assert_shares(1);
 }
 

@@ -222,7 +222,14 @@ static void one_bit_of_2(hanse_bytes *shares, uint8_t *copy)
 static void other_epoch_of_2(hanse_bytes *shares, uint8_t *copy)
 {
     memcpy(copy, shares[2].data, HANSE_SECAGG_CT_LEN);
-    copy[3]++;
+    copy[3] = 2; /* it lives, too */
+    shares[2].data = copy;
+}
+
+static void unknown_epoch_of_2(hanse_bytes *shares, uint8_t *copy)
+{
+    memcpy(copy, shares[2].data, HANSE_SECAGG_CT_LEN);
+    copy[0] = 1;
     shares[2].data = copy;
 }
 
@@ -247,7 +254,8 @@ static void of_3_for_2(hanse_bytes *shares, uint8_t *copy)
 /* Its maker's fault, or the coordinator's: the others' shares are given all the same, and the sum opens with those of the other holders. */
 static void test_share_does_not_open(void **state)
 {
-    void (*tampers[])(hanse_bytes *, uint8_t *) = {one_bit_of_2, other_epoch_of_2, none_of_2, short_of_2, of_3_for_2};
+    void (*tampers[])(hanse_bytes *, uint8_t *) = {one_bit_of_2, other_epoch_of_2, unknown_epoch_of_2, none_of_2, short_of_2, of_3_for_2};
+    hanse_secagg_event second = {.kind = HANSE_SECAGG_EV_EPOCH, .epoch = 2, .from_ms = WORLD_NOW, .until_ms = WORLD_NOW + 7 * 86400000};
     hanse_secagg_answer answer;
     bool equal = false;
     world w;
@@ -257,6 +265,7 @@ static void test_share_does_not_open(void **state)
         world_new(&w, 5, HANSE_SECAGG_CRON, 66);
         world_uploads(&w, 1, 1u << 4, 0);
         GOOD(hanse_secagg_round_cut(w.round, &w.err));
+        GOOD(world_step(&w, 0, &second));
         world_restart(&w, 0);
         GOOD(show_spec(&w, 0, tampers[k]));
         GOOD(world_answer(&w, 0));
