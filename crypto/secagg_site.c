@@ -322,19 +322,6 @@ static hanse_rc own_streams(secagg_streams *out, const hanse_secagg_site *site, 
     return rc;
 }
 
-static hanse_rc keep_shares(hanse_buf *out, const hanse_secagg_event *event, uint32_t n, hanse_err *err)
-{
-    static const uint8_t none[HANSE_SECAGG_CT_LEN] = {0};
-    hanse_rc rc = HANSE_OK;
-
-    for (uint32_t i = 0; rc == HANSE_OK && i < n; i++) {
-        bool there = event->shares[i].len == HANSE_SECAGG_CT_LEN;
-
-        rc = hanse_buf_append(out, there ? event->shares[i].data : none, HANSE_SECAGG_CT_LEN, err);
-    }
-    return rc;
-}
-
 /* Nothing below can be refused: the round is bound, and the view kept. */
 static hanse_rc bind_round(hanse_secagg_site *site, const secagg_view *view, const hanse_secagg_event *event,
                            const attempt_how *how, hanse_secagg_actions *actions, hanse_err *err)
@@ -388,8 +375,11 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
     secagg_view *view = &fresh.view;
     attempt_how how = {.again = false};
     const slot_fact *fact;
-    hanse_rc rc = open_view(view, &known, site, event, err);
+    hanse_rc rc;
 
+    if (event->shares.len != (size_t)site->n * HANSE_SECAGG_CT_LEN)
+        return HANSE_FAIL(err, HANSE_E_USAGE, "%zu bytes of shares for %u members", event->shares.len, site->n);
+    rc = open_view(view, &known, site, event, err);
     if (rc != HANSE_OK)
         return rc;
     fact = facts_find(site, view->spec.slot);
@@ -404,7 +394,7 @@ static hanse_rc take_spec(hanse_secagg_site *site, const hanse_secagg_event *eve
             rc = own_streams(&fresh.masks, site, view, fact, err);
     }
     if (rc == HANSE_OK)
-        rc = keep_shares(&fresh.shares, event, site->n, err);
+        rc = hanse_buf_append(&fresh.shares, event->shares.data, event->shares.len, err);
     if (rc == HANSE_OK)
         rc = bind_round(site, view, event, &how, actions, err);
     if (known.view.n > 0) /* one of the two owns it */

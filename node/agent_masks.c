@@ -228,9 +228,9 @@ static hanse_msg_masks kept(const hanse_agent_masks *masks)
                              .tickets = hanse_buf_bytes(&masks->tickets), .shares = hanse_buf_bytes(&masks->shares)};
 }
 
-/* A round's masks as an event of its slot; `list` and `shares` are the caller's to free. */
+/* A round's masks as an event of its slot; `list` is the caller's to free. */
 static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks *of, uint64_t slot, hanse_secagg_event *event, hanse_signed **list,
-                           hanse_bytes **shares, hanse_err *err)
+                           hanse_err *err)
 {
     const size_t n = masks->roster.sites_count;
     size_t count = 0;
@@ -238,13 +238,7 @@ static hanse_rc spec_event(const hanse_agent_masks *masks, const hanse_msg_masks
 
     if (rc == HANSE_OK && (count != n || of->shares.len != n * HANSE_SECAGG_CT_LEN))
         rc = HANSE_FAIL(err, HANSE_E_PROTOCOL, "MASKS with %zu tickets and %zu bytes of shares, the roster has %zu sites", count, of->shares.len, n);
-    *shares = hanse_calloc(n, sizeof **shares);
-    if (rc == HANSE_OK && *shares == NULL)
-        rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory for %zu shares", n);
-    for (size_t i = 0; rc == HANSE_OK && i < n; i++)
-        if ((*list)[i].bytes.len > 0)
-            (*shares)[i] = (hanse_bytes){of->shares.data + i * HANSE_SECAGG_CT_LEN, HANSE_SECAGG_CT_LEN};
-    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .slot = slot, .object = {of->spec, of->sig}, .tickets = *list, .shares = *shares};
+    *event = (hanse_secagg_event){.kind = HANSE_SECAGG_EV_SPEC, .slot = slot, .object = {of->spec, of->sig}, .tickets = *list, .shares = of->shares};
     return rc;
 }
 
@@ -282,7 +276,6 @@ static hanse_rc ready(hanse_agent *agent, hanse_err *err)
     hanse_agent_masks *masks = agent->masks;
     hanse_secagg_event event;
     hanse_signed *list = NULL;
-    hanse_bytes *shares = NULL;
     hanse_msg_masks of = kept(masks);
     hanse_rc rc;
 
@@ -291,11 +284,10 @@ static hanse_rc ready(hanse_agent *agent, hanse_err *err)
     rc = load_site(agent, masks, err);
     if (rc != HANSE_OK || masks->spec_slot == 0 || masks->refused.rc != HANSE_OK)
         return rc;
-    rc = spec_event(masks, &of, masks->spec_slot, &event, &list, &shares, err);
+    rc = spec_event(masks, &of, masks->spec_slot, &event, &list, err);
     if (rc == HANSE_OK)
         rc = logged(run_event(agent, &event, err), "masks_refused", masks->spec_slot, err);
     hanse_free(list);
-    hanse_free(shares);
     return rc;
 }
 
@@ -483,13 +475,12 @@ hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message
     hanse_secagg_event event;
     hanse_secagg_spec spec = {.segments = NULL};
     hanse_signed *list = NULL;
-    hanse_bytes *shares = NULL;
     hanse_err why = {0};
     hanse_rc rc = hanse_secagg_spec_decode(&spec, message->spec, err);
 
     if (rc != HANSE_OK || !is_ours(agent, spec.run) || masks->recovers)
         goto done;
-    rc = spec_event(masks, message, spec.slot, &event, &list, &shares, err);
+    rc = spec_event(masks, message, spec.slot, &event, &list, err);
     if (rc == HANSE_OK && spec.slot >= masks->spec_slot) {
         masks->spec_slot = spec.slot;
         masks->refused = (hanse_err){.rc = HANSE_OK};
@@ -508,7 +499,6 @@ hanse_rc hanse_agent_on_masks(hanse_agent *agent, const hanse_msg_masks *message
 done:
     hanse_secagg_spec_clear(&spec);
     hanse_free(list);
-    hanse_free(shares);
     return rc;
 }
 
@@ -565,7 +555,6 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
     char hex[33], name[128];
     hanse_secagg_event event;
     hanse_signed *list = NULL;
-    hanse_bytes *shares = NULL;
     hanse_msg_masks of;
     hanse_rc rc = check_masks(agent, err);
 
@@ -573,7 +562,7 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
         rc = take_retry(agent, err);
     if (rc == HANSE_OK) {
         of = kept(masks);
-        rc = spec_event(masks, &of, run->spec.slot, &event, &list, &shares, err);
+        rc = spec_event(masks, &of, run->spec.slot, &event, &list, err);
     }
     if (rc == HANSE_OK) {
         event.take_part = true;
@@ -583,7 +572,6 @@ hanse_rc hanse_agent_masks_take_part(hanse_agent *agent, hanse_node_job *job, ha
     }
     rc = as_policy(rc, err);
     hanse_free(list);
-    hanse_free(shares);
     if (rc != HANSE_OK)
         return rc;
     job->mask.counted = run->counted;

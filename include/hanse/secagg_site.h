@@ -67,7 +67,7 @@ typedef struct hanse_secagg_event {
     uint8_t seed[32]; /* fresh random bytes */
     hanse_signed object;
     const hanse_signed *tickets;    /* [n] empty: none */
-    const hanse_bytes *shares;      /* [n] sealed to this site, of the same members */
+    hanse_bytes shares;             /* [n][HANSE_SECAGG_CT_LEN] of these tickets, sealed to this site; zeros: none */
     const hanse_signed *uploads;    /* [n] headers of S */
     const hanse_signed *signatures; /* [signatures_count] */
     size_t signatures_count;

@@ -381,18 +381,29 @@ hanse_rc world_leave(world *w, uint32_t i, uint64_t slot)
                                          hanse_buf_bytes(&site->cts), w->now_ms, &w->err);
 }
 
+void world_shares(world *w, const hanse_secagg_round *round, uint32_t to, hanse_buf *out)
+{
+    static const uint8_t none[HANSE_SECAGG_CT_LEN] = {0};
+
+    for (uint32_t from = 0; from < w->n; from++) {
+        const hanse_bytes share = world_share(w, round, from, to);
+
+        MUST(hanse_buf_append(out, share.len > 0 ? share.data : none, HANSE_SECAGG_CT_LEN, &w->err));
+    }
+}
+
 hanse_rc world_spec_of(world *w, uint32_t i, const hanse_secagg_round *round, bool take_part)
 {
-    hanse_bytes *shares = hanse_calloc(w->n, sizeof *shares);
+    hanse_buf shares = HANSE_BUF_EMPTY;
     hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_SPEC, .object = hanse_secagg_round_spec(round),
-                                .tickets = hanse_secagg_round_tickets(round), .shares = shares, .take_part = take_part, .weight = 10};
+                                .tickets = hanse_secagg_round_tickets(round), .take_part = take_part, .weight = 10};
     hanse_rc rc;
 
-    for (uint32_t j = 0; j < w->n; j++)
-        shares[j] = world_share(w, round, j, i);
+    world_shares(w, round, i, &shares);
+    event.shares = hanse_buf_bytes(&shares);
     memcpy(event.model_root, w->model_root, 32);
     rc = world_step(w, i, &event);
-    hanse_free(shares);
+    hanse_buf_clear(&shares);
     return rc;
 }
 

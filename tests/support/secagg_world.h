@@ -92,6 +92,7 @@ hanse_rc world_leave(world *w, uint32_t i, uint64_t slot);      /* ... and the c
 hanse_rc world_spec_of(world *w, uint32_t i, const hanse_secagg_round *round, bool take_part);
 /* The share of member `from`'s ticket in that round sealed to `to`; empty without a ticket. */
 hanse_bytes world_share(const world *w, const hanse_secagg_round *round, uint32_t from, uint32_t to);
+void world_shares(world *w, const hanse_secagg_round *round, uint32_t to, hanse_buf *out); /* of all members, zeros for none: appended */
 hanse_rc world_spec(world *w, uint32_t i, bool take_part);
 /* Fresh values, masked, header signed: y and root of the site. */
 hanse_rc world_mask(world *w, uint32_t i, uint64_t slot);

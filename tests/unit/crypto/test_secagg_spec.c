@@ -50,8 +50,8 @@ static void begin(world *w, forgery *f)
 
 static hanse_rc show(world *w, forgery *f)
 {
-    hanse_bytes shares[8] = {{NULL, 0}};
-    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_SPEC, .tickets = f->tickets, .shares = shares, .take_part = true, .weight = f->weight};
+    static const uint8_t none[8 * HANSE_SECAGG_CT_LEN] = {0};
+    hanse_secagg_event event = {.kind = HANSE_SECAGG_EV_SPEC, .tickets = f->tickets, .shares = {none, w->n * HANSE_SECAGG_CT_LEN}, .take_part = true, .weight = f->weight};
 
     for (uint32_t i = 0; i < w->n; i++)
         f->tickets[i] = (hanse_signed){hanse_buf_bytes(&f->bytes[i]), hanse_buf_bytes(&f->sigs[i])};
