@@ -80,7 +80,7 @@ uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms); /* as hans
 
 /* ---- shares.c ---- */
 /* The shares that the open round's tickets hold for this member, in roster order; zeros: none. Borrowed, until the next call.
- * Errors: IO, CORRUPT, NOMEM. */
+ * Errors: IO, FULL, CORRUPT (also: a ticket of the round is not in the store any more), NOMEM. */
 HANSE_MUST_CHECK hanse_rc hanse_shares_for(hanse_live_run *run, size_t member, hanse_bytes *out, hanse_err *err);
 void hanse_shares_forget(hanse_masks *masks); /* with the round */
 
