@@ -52,7 +52,7 @@ static bool exact(shape s)
 
     assert_non_null(order);
     world_new(&w, s.n, HANSE_SECAGG_ONLINE, s.n + s.words + s.bits);
-    world_shape(&w, s.words, s.bits, ((uint64_t)1 << (s.bits - 2)) - 1);
+    world_segment(&w, 0, s.words, s.bits, ((uint64_t)1 << (s.bits - 2)) - 1, 1.0);
     world_round_new(&w, 1, NULL);
     for_all(&w, order, leave);
     assert_int_equal(hanse_secagg_round_open(w.round, w.now_ms, &w.err), HANSE_OK);

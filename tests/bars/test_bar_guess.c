@@ -38,7 +38,7 @@ static bool guesses(void)
 
         if (slot == 1) {
             world_new(&w, 5, HANSE_SECAGG_ONLINE, run + 1);
-            world_shape(&w, WORDS, BITS, 400000);
+            world_segment(&w, 0, WORDS, BITS, 400000, 1.0);
         }
         swapped = world_chance(&w) & 1;
         for (uint32_t i = 0; i < 2; i++)

@@ -15,7 +15,7 @@ static bool uploads_of(uint64_t value)
     world w;
 
     world_new(&w, 3, HANSE_SECAGG_ONLINE, 2);
-    world_shape(&w, WORDS, 32, BOUND);
+    world_segment(&w, 0, WORDS, 32, BOUND, 1.0);
     for (uint32_t i = 0; i < w.n; i++)
         for (uint64_t k = 0; k < WORDS; k++)
             w.sites[i].q[0][k] = value;
@@ -38,7 +38,7 @@ static bool void_round(void)
     world w;
 
     world_new(&w, 5, HANSE_SECAGG_ONLINE, 7);
-    world_shape(&w, WORDS, 32, BOUND);
+    world_segment(&w, 0, WORDS, 32, BOUND, 1.0);
     w.keep_values = true;
     world_round_new(&w, 1, NULL);
     for (uint32_t i = 0; i < w.n; i++)

@@ -14,7 +14,7 @@
 static void begin(world *w)
 {
     world_new(w, 5, HANSE_SECAGG_ONLINE, 4);
-    world_shape(w, WORDS, 32, (uint64_t)1 << 30);
+    world_segment(w, 0, WORDS, 32, (uint64_t)1 << 30, 1.0);
     for (uint32_t i = 0; i < w->n; i++)
         for (uint64_t k = 0; k < WORDS; k++)
             w->sites[i].q[0][k] = i + k % 100;

@@ -23,8 +23,8 @@ def both(first, second):
     return dict(first, **dict(second, LD_PRELOAD=first["LD_PRELOAD"] + ":" + second["LD_PRELOAD"]))
 
 
-def fields_of(message):
-    """The msgpack fields behind the kind."""
+def unpack(message):
+    """The msgpack fields, the kind first."""
     fields, at = [], 1
     for _ in range(message[0] & 15):
         tag, at = message[at], at + 1
@@ -42,7 +42,7 @@ def fields_of(message):
             at += size
             fields.append(message[at:at + length])
             at += length
-    return fields[1:]
+    return fields
 
 
 def signed_list(data):
@@ -67,7 +67,7 @@ class Message:
 
     @property
     def fields(self):
-        return fields_of(self.data)
+        return unpack(self.data)[1:]
 
     def __repr__(self):
         return "%s%d:%d(%d)" % (self.way, self.connection, self.kind, len(self.data))

@@ -18,9 +18,9 @@ os.environ["ASAN_OPTIONS"] = "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTI
 
 import consortium
 from consortium import plan_text, wait_for
+from tap import (ANSWER, BYE, CHUNK, DECLINE, ENROL, ENROLLED, ERROR, FETCH, HELLO, MODEL, OFFER, RECEIPT, REJECT, RESULT, RESUME, SPEC,
+                 UPLOAD, WELCOME, unpack)
 
-(HELLO, WELCOME, ENROL, ENROLLED, OFFER, ANSWER, SPEC, FETCH, MODEL, CHUNK, UPLOAD, RESUME, RECEIPT, REJECT, DECLINE, RESULT, ERROR,
- BYE) = range(1, 19)
 CHUNK_LEN = 1 << 20
 RSS_GROWTH = 16 << 20  # with the sanitizers' own book-keeping
 AUX_WORDS = 2 + 3 + 4 + 2 * 1024  # two classes
@@ -41,27 +41,6 @@ def pack(*fields):
         else:
             out += b"\xc6" + struct.pack(">I", len(field)) + field
     return out
-
-
-def unpack(data):
-    fields, at = [], 1
-    for _ in range(data[0] & 15):
-        tag, at = data[at], at + 1
-        if tag < 128:
-            fields.append(tag)
-        elif tag in (0xc2, 0xc3):
-            fields.append(tag == 0xc3)
-        elif 0xcc <= tag <= 0xcf:
-            size = 1 << (tag - 0xcc)
-            fields.append(int.from_bytes(data[at:at + size], "big"))
-            at += size
-        else:
-            size = {0xc4: 1, 0xc5: 2, 0xc6: 4, 0xd9: 1, 0xda: 2, 0xdb: 4}.get(tag, 0)
-            length = int.from_bytes(data[at:at + size], "big") if size else tag & 31
-            at += size
-            fields.append(data[at:at + length])
-            at += length
-    return fields
 
 
 # HPKE base mode: X25519, HKDF-SHA256, AES-256-GCM; AES itself is the openssl program's

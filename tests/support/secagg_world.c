@@ -273,15 +273,19 @@ void world_new_with(world *w, const hanse_secagg_params *params, const hanse_sec
     begin(w, params->n);
 }
 
-void world_shape(world *w, uint64_t count, uint32_t bits, uint64_t bound)
+void world_segment(world *w, size_t i, uint64_t count, uint32_t bits, uint64_t bound, double clip)
 {
-    w->segments[0].count = count;
-    w->segments[0].bits = bits;
-    w->segments[0].bound = bound;
-    for (uint32_t i = 0; i < w->n; i++) {
-        hanse_free(w->sites[i].q[0]);
-        w->sites[i].q[0] = hanse_calloc(count, sizeof(uint64_t));
-        assert_non_null(w->sites[i].q[0]);
+    hanse_secagg_segment *s = &w->segments[i];
+
+    s->count = count;
+    s->bits = bits;
+    s->bound = bound;
+    s->scaled = clip > 0;
+    memcpy(&s->clip, &clip, sizeof clip);
+    for (uint32_t k = 0; k < w->n; k++) {
+        hanse_free(w->sites[k].q[i]);
+        w->sites[k].q[i] = hanse_calloc(count, sizeof(uint64_t));
+        assert_non_null(w->sites[k].q[i]);
     }
 }
 

@@ -74,8 +74,8 @@ void world_new(world *w, uint32_t n, hanse_secagg_profile profile, uint64_t seed
 void world_new_of(world *w, uint32_t n, uint32_t organisations, hanse_secagg_profile profile, uint64_t seed);
 /* With thresholds and a policy of the test's own. */
 void world_new_with(world *w, const hanse_secagg_params *params, const hanse_secagg_policy *policy, uint64_t seed);
-/* The first segment in another shape; everybody's values are zeros then. */
-void world_shape(world *w, uint64_t count, uint32_t bits, uint64_t bound);
+/* A segment in another shape, not scaled where the clip is 0; everybody's values in it are zeros then. */
+void world_segment(world *w, size_t i, uint64_t count, uint32_t bits, uint64_t bound, double clip);
 void world_free(world *w);
 /* One event of a site: PUTs go to its store, the last SEND is kept. */
 hanse_rc world_step(world *w, uint32_t i, hanse_secagg_event *event);

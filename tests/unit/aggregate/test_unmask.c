@@ -20,22 +20,6 @@ static char dir[] = "/tmp/hanse-unmask-XXXXXX", base_path[64], path[64];
 static hanse_secagg_spec spec;
 static const hanse_model_meta meta = {.run = {7}, .round = 3, .plan_hash = {5}};
 
-static void segment(size_t i, uint64_t count, uint32_t bits, uint64_t bound, double clip)
-{
-    hanse_secagg_segment *s = &w.segments[i];
-
-    s->count = count;
-    s->bits = bits;
-    s->bound = bound;
-    s->scaled = clip > 0;
-    memcpy(&s->clip, &clip, sizeof clip);
-    for (uint32_t k = 0; k < SITES; k++) {
-        hanse_free(w.sites[k].q[i]);
-        w.sites[k].q[i] = hanse_calloc(count, sizeof(uint64_t));
-        assert_non_null(w.sites[k].q[i]);
-    }
-}
-
 /* A whole round of which site ABSENT has gone before its upload, up to the opened secrets. */
 static int setup(void **state)
 {
@@ -47,9 +31,9 @@ static int setup(void **state)
     snprintf(base_path, sizeof base_path, "%s/base", dir);
     snprintf(path, sizeof path, "%s/new", dir);
     world_new(&w, SITES, HANSE_SECAGG_CRON, 77);
-    segment(0, WIDE, 20, 400000, 0.25);
-    segment(1, SMALL, 33, (uint64_t)1 << 31, 4);
-    segment(2, AUX, 64, (uint64_t)1 << 50, 0);
+    world_segment(&w, 0, WIDE, 20, 400000, 0.25);
+    world_segment(&w, 1, SMALL, 33, (uint64_t)1 << 31, 4);
+    world_segment(&w, 2, AUX, 64, (uint64_t)1 << 50, 0);
     assert_int_equal(hanse_layout_add(&layout, "a", shapes[0], 1, &w.err), HANSE_OK);
     assert_int_equal(hanse_layout_add(&layout, "b", shapes[1], 1, &w.err), HANSE_OK);
     base = hanse_calloc(layout.parameters, sizeof *base);

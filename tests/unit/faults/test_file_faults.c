@@ -211,30 +211,14 @@ static world w;
 static hanse_secagg_spec spec;
 static hanse_path uploads[SITES]; /* as they lie in the spool */
 
-static void segment(size_t i, uint64_t count, uint32_t bits, uint64_t bound, double clip)
-{
-    hanse_secagg_segment *s = &w.segments[i];
-
-    s->count = count;
-    s->bits = bits;
-    s->bound = bound;
-    s->scaled = clip > 0;
-    memcpy(&s->clip, &clip, sizeof clip);
-    for (uint32_t k = 0; k < SITES; k++) {
-        hanse_free(w.sites[k].q[i]);
-        w.sites[k].q[i] = hanse_calloc(count, sizeof(uint64_t));
-        assert_non_null(w.sites[k].q[i]);
-    }
-}
-
 static void masked_round(void)
 {
     uint32_t blamed[SITES];
 
     world_new(&w, SITES, HANSE_SECAGG_CRON, 77);
-    segment(0, WORDS, 20, 400000, 0.25);
-    segment(1, 6, 33, (uint64_t)1 << 31, 4);
-    segment(2, AUX, 64, (uint64_t)1 << 50, 0);
+    world_segment(&w, 0, WORDS, 20, 400000, 0.25);
+    world_segment(&w, 1, 6, 33, (uint64_t)1 << 31, 4);
+    world_segment(&w, 2, AUX, 64, (uint64_t)1 << 50, 0);
     world_round_new(&w, 1, NULL);
     for (uint32_t i = 0; i < SITES; i++)
         assert_int_equal(world_leave(&w, i, 1), HANSE_OK);
