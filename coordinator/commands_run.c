@@ -155,7 +155,7 @@ done:
 
 /* ---- stop ---- */
 
-/* Ask the service and wait until it has done so: it voids the open round and tells the sites. */
+/* Ask the service and wait until it has done so: its result tells the sites. */
 static hanse_rc stop_by_service(const hanse_cli *cli, hanse_store *store, hanse_store_run *run, hanse_err *err)
 {
     uint64_t start_us = hanse_clock_mono_us();
@@ -179,30 +179,23 @@ hanse_rc hanse_command_stop(hanse_cli *cli, hanse_err *err)
 {
     hanse_store *store = NULL;
     hanse_store_run run = {0};
-    hanse_store_round open = {0};
-    bool found = false, running = false, later = false;
-    uint64_t now_ms = hanse_clock_wall_ms();
+    bool running = false, later = false;
     char hex[33];
     hanse_rc rc = hanse_command_run(cli, &store, &run, err);
 
     if (rc == HANSE_OK && run.state == HANSE_STORE_RUN_OPEN) {
-        rc = hanse_store_round_current(store, run.run_id, &open, &found, err);
+        rc = service_runs(cli->dir, &running, err);
         if (rc == HANSE_OK)
-            rc = service_runs(cli->dir, &running, err);
-        if (rc == HANSE_OK && !running && !found)
-            rc = hanse_store_run_end(store, run.run_id, HANSE_STORE_RUN_STOPPED, "by the operator", now_ms, err);
-        else if (rc == HANSE_OK)
-            rc = hanse_store_request_add(store, HANSE_STORE_ASK_STOP, run.run_id, now_ms, err);
+            rc = hanse_store_request_add(store, HANSE_STORE_ASK_STOP, run.run_id, hanse_clock_wall_ms(), err);
         if (rc == HANSE_OK && running)
             rc = stop_by_service(cli, store, &run, err);
-        later = !running && found;
+        later = !running;
     }
     if (rc == HANSE_OK) {
         hanse_hex_encode(hex, run.run_id, 16);
-        hanse_cli_print(cli, later ? "%s stops when the service starts: a round is open\n" : "%s is stopped\n", hex);
+        hanse_cli_print(cli, later ? "%s stops when `serve` or `round` runs next, which tells the sites\n" : "%s is stopped\n", hex);
         cli->data = json_pack("{s:s, s:b}", "run", hex, "stopped", !later);
     }
-    hanse_store_round_clear(&open);
     hanse_store_run_clear(&run);
     hanse_store_close(store);
     return rc;

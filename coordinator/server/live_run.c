@@ -255,7 +255,7 @@ static hanse_rc load_run(hanse_server *server, const uint8_t run_id[16], hanse_l
     if (rc == HANSE_OK && run->row.state == HANSE_STORE_RUN_OPEN)
         rc = load_seal_key(run, err);
     else if (rc == HANSE_OK)
-        hanse_live_run_forget_key(run); /* stopped by a command while no service ran */
+        hanse_live_run_forget_key(run); /* the service ended before it could */
     if (rc == HANSE_OK)
         rc = hanse_store_model_path(run->model_path, server->dir, run_id, run->row.model_round, err);
     if (rc == HANSE_OK)

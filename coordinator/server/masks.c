@@ -429,6 +429,9 @@ hanse_rc hanse_masks_ticket(hanse_session *session, const hanse_msg_ticket *mess
 
     if (rc != HANSE_OK)
         return rc;
+    run = hanse_live_run_find(session->server, ticket.run);
+    if (run != NULL && run->row.state != HANSE_STORE_RUN_OPEN)
+        return HANSE_OK; /* over: its RESULT tells the site */
     rc = check_ticket(session, message, &ticket, &run, &member, err);
     if (rc == HANSE_OK && (ticket.slot < run->row.next_slot || ticket.slot > run->row.next_slot + 4)) {
         hanse_log(HANSE_LOG_DEBUG, "ticket_useless run=%s site=%s slot=%" PRIu64, run->row.name, session->name, ticket.slot);

@@ -50,7 +50,7 @@ static hanse_rc sign_into(hanse_buf *out, const hanse_server *server, const char
     return rc == HANSE_OK ? hanse_buf_append(out, sig, sig_len, err) : rc;
 }
 
-static hanse_rc make_spec(hanse_live_run *run, hanse_store_round *row, hanse_spec *spec, uint64_t now_ms, hanse_err *err)
+static hanse_rc make_spec(const hanse_live_run *run, hanse_store_round *row, hanse_spec *spec, uint64_t now_ms, hanse_err *err)
 {
     hanse_rc rc;
 
@@ -78,16 +78,31 @@ static hanse_rc make_spec(hanse_live_run *run, hanse_store_round *row, hanse_spe
     return rc == HANSE_OK ? hanse_object_hash(row->spec_hash, hanse_buf_bytes(&row->spec), err) : rc;
 }
 
+/* What the run's next round is. */
+static hanse_rc fill_round(const hanse_live_run *run, hanse_store_round *row, hanse_spec *spec, uint64_t now_ms, hanse_err *err)
+{
+    hanse_round_kind kind = HANSE_ROUND_TRAINING;
+
+    (void)hanse_progress_next(&run->progress, &kind, &row->round);
+    row->kind = (uint8_t)kind;
+    return make_spec(run, row, spec, now_ms, err);
+}
+
+static void begin_round(hanse_live_run *run, const hanse_store_round *row, const hanse_spec *spec)
+{
+    run->current = *row; /* moved */
+    run->spec = *spec;
+    run->row.next_slot = row->slot + 1;
+    run->requested = false;
+    run->round_open = true;
+}
+
 static hanse_rc open_round(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
 {
     hanse_store_round row = {0};
     hanse_spec spec;
-    hanse_round_kind kind = HANSE_ROUND_TRAINING;
-    hanse_rc rc;
+    hanse_rc rc = fill_round(run, &row, &spec, now_ms, err);
 
-    (void)hanse_progress_next(&run->progress, &kind, &row.round);
-    row.kind = (uint8_t)kind;
-    rc = make_spec(run, &row, &spec, now_ms, err);
     if (rc == HANSE_OK && run->masks != NULL)
         rc = hanse_masks_open(run, &row, &spec, err);
     if (rc == HANSE_OK)
@@ -101,11 +116,7 @@ static hanse_rc open_round(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
         hanse_store_round_clear(&row);
         return rc;
     }
-    run->current = row;
-    run->spec = spec;
-    run->row.next_slot = row.slot + 1;
-    run->requested = false;
-    run->round_open = true;
+    begin_round(run, &row, &spec);
     if (run->masks != NULL)
         hanse_masks_opened(run);
     hanse_log(HANSE_LOG_INFO, "round_open run=%s round=%" PRIu64 " attempt=%" PRIu32 " slot=%" PRIu64, run->row.name, row.round, row.attempt,
@@ -441,6 +452,15 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
         rc = hanse_object_hash(next.previous, hanse_buf_bytes(&row.result), &err);
     if (rc == HANSE_OK)
         rc = hanse_store_publish(run->server->store, &row, &next, &err);
+    if (rc != HANSE_OK && row.unopened) { /* as if it had not been asked for, which the request still does */
+        hanse_log(HANSE_LOG_ERROR, "run_not_stopped run=%s reason=%s", run->row.name, err.text);
+        hanse_buf_clear(&row.result);
+        hanse_buf_clear(&row.result_sig);
+        hanse_round_clear(&run->round);
+        hanse_store_round_clear(&run->current);
+        run->round_open = false;
+        return;
+    }
     if (rc != HANSE_OK) { /* nothing is lost: the round is open on disk, and a restart goes on with it */
         if (!hanse_live_run_put_off(run, published ? HANSE_STEP_PUBLISH : HANSE_STEP_VOID, rc, &err)) {
             hanse_log(HANSE_LOG_ERROR, "round_not_published run=%s reason=%s", run->row.name, err.text);
@@ -495,23 +515,37 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     hanse_live_run_tick(run, hanse_clock_wall_ms()); /* the next one may be due already */
 }
 
+/* Only a signed result tells sites that a run is over: without one they would wait for it, and work on no other. Between rounds it is that of a
+ * round which is opened for nobody and closed at once. */
+static hanse_rc open_to_stop(hanse_live_run *run, uint64_t now_ms, hanse_err *err)
+{
+    hanse_store_round row = {.unopened = true};
+    hanse_spec spec;
+    hanse_rc rc = fill_round(run, &row, &spec, now_ms, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_live_run_round_init(run, row.deadline_ms, row.kind, err);
+    if (rc != HANSE_OK) {
+        hanse_store_round_clear(&row);
+        return rc;
+    }
+    begin_round(run, &row, &spec);
+    return HANSE_OK;
+}
+
 void hanse_live_run_stop(hanse_live_run *run, const char *reason)
 {
+    const uint64_t now_ms = hanse_clock_wall_ms();
     hanse_err err = {0};
 
     if (run->row.state != HANSE_STORE_RUN_OPEN)
         return;
     (void)snprintf(run->stop_reason, sizeof run->stop_reason, "%s", reason);
+    if (!run->round_open && open_to_stop(run, now_ms, &err) != HANSE_OK)
+        hanse_log(HANSE_LOG_ERROR, "run_not_stopped run=%s reason=%s", run->row.name, err.text);
     if (run->round_open && !run->folding) {
-        hanse_round_event event = {.kind = HANSE_ROUND_EV_STOP, .now_ms = hanse_clock_wall_ms()};
+        hanse_round_event event = {.kind = HANSE_ROUND_EV_STOP, .now_ms = now_ms};
 
-        hanse_live_run_event(run, &event, NULL); /* the result tells the sites */
-    } else if (!run->round_open) {
-        if (hanse_store_run_end(run->server->store, run->row.run_id, HANSE_STORE_RUN_STOPPED, reason, hanse_clock_wall_ms(), &err) != HANSE_OK)
-            hanse_log(HANSE_LOG_ERROR, "run_not_stopped run=%s reason=%s", run->row.name, err.text);
-        else
-            run->row.state = HANSE_STORE_RUN_STOPPED;
-        if (run->row.state == HANSE_STORE_RUN_STOPPED)
-            hanse_live_run_forget_key(run);
+        hanse_live_run_event(run, &event, NULL);
     } /* while the sum is being made, the run stops when it is published */
 }

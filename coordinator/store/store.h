@@ -130,9 +130,6 @@ void hanse_store_runs_free(hanse_store_run *runs, size_t count);
 /* The run whose hex id begins with `prefix`. Errors: NOTFOUND, INVALID (none but hex digits; several runs). */
 HANSE_MUST_CHECK hanse_rc hanse_store_run_find(hanse_store *store, const char *prefix, uint8_t run_id[16], hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_run_by_token(hanse_store *store, const char *token, uint8_t run_id[16], bool *found, hanse_err *err);
-/* End a run between rounds (stop, failure): state and reason; requests of the run are dropped. With a round open use hanse_store_publish(). */
-HANSE_MUST_CHECK hanse_rc hanse_store_run_end(hanse_store *store, const uint8_t run_id[16], hanse_store_run_state state, const char *reason,
-                                              uint64_t now_ms, hanse_err *err);
 
 /* ---- rounds ---- */
 typedef enum hanse_store_round_state { HANSE_STORE_ROUND_OPEN, HANSE_STORE_ROUND_PUBLISHED, HANSE_STORE_ROUND_VOID } hanse_store_round_state;
@@ -145,6 +142,7 @@ typedef struct hanse_store_round {
     uint64_t slot;
     uint8_t kind; /* 0 statistics, 1 training, 2 evaluation */
     hanse_buf spec, spec_sig;
+    bool unopened;   /* it was shown to nobody and is not in the store: hanse_store_publish() adds it */
     hanse_buf masks, masks_sig; /* signed object `secagg-spec` of a masked round; written by round_open, read by hanse_store_masks_get() */
     uint8_t spec_hash[32];
     uint8_t model_before[32];
@@ -165,7 +163,8 @@ typedef struct hanse_store_round {
  * Errors: DUPLICATE (another round of the run is open, or slot < next_slot). */
 HANSE_MUST_CHECK hanse_rc hanse_store_round_open(hanse_store *store, const hanse_store_round *round, hanse_err *err);
 /* The round is over, published or void: in one transaction the round closes with its result, the run advances to the fields of
- * `run` (see there), and contributions that were still uploading become late. Errors: DUPLICATE (not open any more). */
+ * `run` (see there), and contributions that were still uploading become late; requests of a run that is over are dropped.
+ * Errors: DUPLICATE (not open any more; `unopened`: as hanse_store_round_open()). */
 HANSE_MUST_CHECK hanse_rc hanse_store_publish(hanse_store *store, const hanse_store_round *round, const hanse_store_run *run, hanse_err *err);
 /* The open round of a run (`found`), or the newest round of any state. `out` overwritten when found: hanse_store_round_clear(). */
 HANSE_MUST_CHECK hanse_rc hanse_store_round_current(hanse_store *store, const uint8_t run_id[16], hanse_store_round *out, bool *found, hanse_err *err);

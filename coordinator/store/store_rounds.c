@@ -74,6 +74,20 @@ static hanse_rc insert_masks(hanse_store *store, const hanse_store_round *round,
     return hanse_query_run(&query);
 }
 
+hanse_rc hanse_store_round_add(hanse_store *store, const hanse_store_round *round, hanse_err *err)
+{
+    /* A slot is used once, ever: sites refuse one that is not above the last they took. */
+    hanse_query query = hanse_query_begin(store, "UPDATE run SET next_slot = ?1 + 1 WHERE run_id = ?2 AND next_slot <= ?1 AND state = 0", err);
+    hanse_rc rc;
+
+    hanse_query_bind_int(&query, round->slot);
+    hanse_query_bind_blob(&query, round->run_id, 16);
+    rc = hanse_query_run(&query);
+    if (rc == HANSE_OK && sqlite3_changes(store->db) == 0)
+        rc = HANSE_FAIL(err, HANSE_E_DUPLICATE, "slot %" PRIu64 " was used before, or the run is not open", round->slot);
+    return rc == HANSE_OK ? insert_round(store, round, err) : rc;
+}
+
 hanse_rc hanse_store_round_open(hanse_store *store, const hanse_store_round *round, hanse_err *err)
 {
     static const char *const kinds[] = {"statistics", "training", "evaluation"};
@@ -82,15 +96,7 @@ hanse_rc hanse_store_round_open(hanse_store *store, const hanse_store_round *rou
 
     if (rc != HANSE_OK)
         return rc;
-    /* A slot is used once, ever: sites refuse one that is not above the last they took. */
-    query = hanse_query_begin(store, "UPDATE run SET next_slot = ?1 + 1 WHERE run_id = ?2 AND next_slot <= ?1 AND state = 0", err);
-    hanse_query_bind_int(&query, round->slot);
-    hanse_query_bind_blob(&query, round->run_id, 16);
-    rc = hanse_query_run(&query);
-    if (rc == HANSE_OK && sqlite3_changes(store->db) == 0)
-        rc = HANSE_FAIL(err, HANSE_E_DUPLICATE, "slot %" PRIu64 " was used before, or the run is not open", round->slot);
-    if (rc == HANSE_OK)
-        rc = insert_round(store, round, err);
+    rc = hanse_store_round_add(store, round, err);
     if (rc == HANSE_OK && round->masks.len > 0)
         rc = insert_masks(store, round, err);
     if (rc == HANSE_OK) {

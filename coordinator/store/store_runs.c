@@ -201,27 +201,6 @@ static hanse_rc drop_requests(hanse_store *store, const uint8_t run_id[16], hans
     return hanse_query_run(&query);
 }
 
-hanse_rc hanse_store_run_end(hanse_store *store, const uint8_t run_id[16], hanse_store_run_state state, const char *reason,
-                             uint64_t now_ms, hanse_err *err)
-{
-    hanse_query query;
-    hanse_rc rc = hanse_store_begin(store, err);
-
-    if (rc != HANSE_OK)
-        return rc;
-    query = hanse_query_begin(store, "UPDATE run SET state = ?, reason = ? WHERE run_id = ? AND state = 0", err);
-    hanse_query_bind_int(&query, state);
-    hanse_query_bind_text(&query, reason);
-    hanse_query_bind_blob(&query, run_id, 16);
-    rc = hanse_query_run(&query);
-    if (rc == HANSE_OK)
-        rc = drop_requests(store, run_id, state, err);
-    if (rc == HANSE_OK)
-        rc = hanse_store_event_add(store, run_id, now_ms, err, "run %s%s%s", hanse_store_run_state_name(state),
-                                   reason[0] == '\0' ? "" : ": ", reason);
-    return hanse_store_end(store, rc, err);
-}
-
 /* Everything that publication may change of a run. */
 static hanse_rc advance_run(hanse_store *store, const hanse_store_run *run, hanse_err *err)
 {
@@ -299,7 +278,10 @@ hanse_rc hanse_store_publish(hanse_store *store, const hanse_store_round *round,
     rc = hanse_store_begin(store, err);
     if (rc != HANSE_OK)
         return rc;
-    rc = close_round(store, round, err);
+    if (round->unopened)
+        rc = hanse_store_round_add(store, round, err);
+    if (rc == HANSE_OK)
+        rc = close_round(store, round, err);
     if (rc == HANSE_OK) {
         hanse_query query = hanse_query_begin(
             store, "UPDATE contribution SET state = ? WHERE run_id = ? AND round = ? AND attempt = ? AND state = ?", err);

@@ -56,6 +56,9 @@ HANSE_MUST_CHECK hanse_rc hanse_query_exec(hanse_store *store, const char *sql, 
 HANSE_MUST_CHECK hanse_rc hanse_store_begin(hanse_store *store, hanse_err *err);
 HANSE_MUST_CHECK hanse_rc hanse_store_end(hanse_store *store, hanse_rc rc, hanse_err *err);
 
+/* A row for the round, and next_slot above its slot; within a transaction. Errors: as hanse_store_round_open(). */
+HANSE_MUST_CHECK hanse_rc hanse_store_round_add(hanse_store *store, const hanse_store_round *round, hanse_err *err);
+
 /* Room for item `count` of an array that doubles, zeroed; NULL when memory is out (`rows` stays valid). */
 void *hanse_rows_room(void *rows, size_t count, size_t size);
 

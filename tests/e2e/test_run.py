@@ -156,15 +156,6 @@ class Run(consortium.TestCase):
         self.assertEqual(again, {"run": first, "submitted_before": True})
         self.assertEqual(len(c.coordinator("list", "--format", "json").data), 1)
 
-    def test_stop(self):
-        c = self.consortium(["a", "b"])
-        run_id = c.submit(plan_text(rounds__min_sites=2))
-        c.accept(run_id)
-        c.start_node("a")  # the other never comes: the run cannot go on
-        consortium.wait_for(lambda: "a takes part" in c.log(run_id), "a's answer")
-        c.coordinator("stop", run_id)
-        self.assertEqual(c.show(run_id)["state"], "stopped")
-
 
 if __name__ == "__main__":
     unittest.main()

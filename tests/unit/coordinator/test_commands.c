@@ -331,9 +331,12 @@ static void submits_once_a_token(void **state)
     snprintf(line, sizeof line, "stop %s --dir @c", first);
     expect(*state, 0, line);
     expect(*state, 0, line); /* harmless */
+    assert_non_null(strstr(out_text, "stops when `serve` or `round` runs next"));
     snprintf(line, sizeof line, "round %s --dir @c", first);
+    assert_int_equal(run(*state, line), 1); /* it stops it instead */
+    assert_non_null(strstr(err_text, "is void: stopped by the operator"));
     expect(*state, 1, line);
-    assert_non_null(strstr(err_text, "stopped"));
+    assert_non_null(strstr(err_text, "the run is stopped"));
     snprintf(line, sizeof line, "log %s --dir @c", first);
     expect(*state, 0, line);
     assert_non_null(strstr(out_text, "submitted"));

@@ -369,9 +369,10 @@ static void slots_and_requests(void **state)
 {
     hanse_store *store = open_store(*state);
     hanse_store_run run = sample_run(1);
-    hanse_store_round round = sample_round(&run, 1, 1);
+    hanse_store_round round = sample_round(&run, 1, 1), back = {0};
     hanse_store_request *requests;
     size_t count;
+    bool found;
 
     assert_int_equal(hanse_store_run_add(store, &run, NULL), HANSE_OK);
     for (int i = 0; i < 2; i++)
@@ -391,7 +392,24 @@ static void slots_and_requests(void **state)
     round.slot = 2;
     assert_int_equal(hanse_store_round_open(store, &round, NULL), HANSE_E_DUPLICATE); /* round 1 is open */
     assert_int_equal(hanse_store_request_add(store, HANSE_STORE_ASK_STOP, run.run_id, 1, NULL), HANSE_OK);
-    assert_int_equal(hanse_store_run_end(store, run.run_id, HANSE_STORE_RUN_STOPPED, "why\nnot", 2, NULL), HANSE_OK);
+    run.state = HANSE_STORE_RUN_STOPPED;
+    (void)snprintf(run.reason, sizeof run.reason, "why\nnot");
+    round.state = HANSE_STORE_ROUND_VOID;
+    assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_E_DUPLICATE); /* round 2 is not open, round 1 is */
+    round.unopened = true;
+    assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_E_DUPLICATE);
+    round.unopened = false;
+    round.round = round.slot = 1;
+    run.state = HANSE_STORE_RUN_OPEN;
+    assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_OK);
+    round.unopened = true;
+    run.state = HANSE_STORE_RUN_STOPPED;
+    assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_E_DUPLICATE); /* slot 1 again */
+    round.round = round.slot = 2;
+    assert_int_equal(hanse_store_publish(store, &round, &run, NULL), HANSE_OK);
+    assert_int_equal(hanse_store_round_newest(store, run.run_id, &back, &found, NULL), HANSE_OK);
+    assert_true(found && back.slot == 2 && back.state == HANSE_STORE_ROUND_VOID && back.spec.len == round.spec.len);
+    hanse_store_round_clear(&back);
     assert_int_equal(hanse_store_requests(store, &requests, &count, NULL), HANSE_OK);
     assert_int_equal(count, 0);
     hanse_store_round_clear(&round);
