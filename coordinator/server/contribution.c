@@ -267,7 +267,6 @@ static bool accept_contribution(hanse_live_run *run, size_t member)
         return false;
     }
     run->members[member].kept = run->members[member].took_part = true;
-    run->members[member].unchecked = false;
     hanse_log(HANSE_LOG_INFO, "contribution_accepted run=%s round=%" PRIu64 " site=%s", run->row.name, run->current.round,
               run->roster.sites[member].name);
     send_receipt(run, member);

@@ -133,7 +133,7 @@ static hanse_rc restore_member(hanse_live_run *run, const hanse_store_contributi
     if (part->state != HANSE_STORE_PART_ACCEPTED)
         return HANSE_OK;
     /* It was acknowledged: its bytes are on disk. They are opened once more, for what is kept in memory only. */
-    member->kept = member->unchecked = true;
+    member->kept = true;
     rc = hanse_buf_append(&member->receipt, part->receipt.data, part->receipt.len, err);
     if (rc == HANSE_OK)
         rc = hanse_buf_append(&member->receipt_sig, part->receipt_sig.data, part->receipt_sig.len, err);

@@ -2,6 +2,7 @@
 #include "coordinator/aggregate/unmask.h"
 #include "coordinator/server/masks.h"
 
+#include "hanse/parallel.h"
 #include "hanse/ring.h"
 
 #include <inttypes.h>
@@ -25,20 +26,33 @@ hanse_rc hanse_masked_root(const hanse_spool *spool, uint8_t root[32], hanse_err
     return rc;
 }
 
-/* It was checked before its receipt, but that was before a restart. */
+/* It was checked before its receipt; since then it has lain on the disk, and nothing in a masked sum shows what became of it there. */
 static hanse_rc check_again(const hanse_member *member, hanse_err *err)
 {
     hanse_secagg_upload header;
     uint8_t root[32];
     hanse_rc rc = HANSE_OK;
 
-    if (!member->unchecked)
-        return HANSE_OK;
     rc = hanse_secagg_upload_decode(&header, hanse_buf_bytes(&member->spool.header), err);
     if (rc == HANSE_OK)
         rc = hanse_masked_root(&member->spool, root, err);
     if (rc == HANSE_OK && memcmp(root, header.root, sizeof root) != 0)
         rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is damaged: its bytes are not those that its site has signed", member->spool.path);
+    return rc;
+}
+
+typedef struct accepted_uploads {
+    const hanse_live_run *run;
+    const size_t *members; /* [count] */
+} accepted_uploads;
+
+static hanse_rc check_range(void *context, size_t first, size_t count, hanse_err *err)
+{
+    const accepted_uploads *accepted = context;
+    hanse_rc rc = HANSE_OK;
+
+    for (size_t i = first; rc == HANSE_OK && i < first + count; i++)
+        rc = check_again(&accepted->run->members[accepted->members[i]], err);
     return rc;
 }
 
@@ -61,8 +75,7 @@ hanse_rc hanse_masked_fold(hanse_live_run *run, const size_t *accepted, size_t a
         rc = HANSE_FAIL(err, HANSE_E_NOMEM, "no memory to sum %zu contributions", accepted_count);
         goto done;
     }
-    for (size_t i = 0; rc == HANSE_OK && i < accepted_count; i++)
-        rc = check_again(&run->members[accepted[i]], err);
+    rc = hanse_in_parallel(run->server->config->limits.workers, accepted_count, 1, check_range, &(accepted_uploads){run, accepted}, err);
     if (rc != HANSE_OK)
         goto done;
     for (size_t i = 0; i < accepted_count; i++)

@@ -212,7 +212,7 @@ void hanse_live_run_folded(hanse_live_run *run, hanse_rc rc, const uint8_t root[
         return;
     run->fold_rc = rc;
     if (rc != HANSE_OK) {
-        (void)snprintf(run->fold_error, sizeof run->fold_error, "%.120s", err->text);
+        (void)snprintf(run->fold_error, sizeof run->fold_error, "%.219s", err->text);
         hanse_log(HANSE_LOG_ERROR, "sum_failed run=%s round=%" PRIu64 " reason=%s", run->row.name, run->current.round, err->text);
     } else if (root != NULL) {
         memcpy(run->new_root, root, 32);
@@ -346,7 +346,7 @@ static void clear_members(hanse_live_run *run)
         member->aux = NULL;
         hanse_buf_clear(&member->receipt);
         hanse_buf_clear(&member->receipt_sig);
-        member->kept = member->unchecked = member->verify_again = false;
+        member->kept = member->verify_again = false;
         member->readings = 0;
     }
 }
@@ -428,8 +428,10 @@ void hanse_live_run_close(hanse_live_run *run, bool published)
     memcpy(row.model_after, run->row.model_root, 32);
     if (published)
         rc = advance(run, &row, &next, &progress, &statistics, &masking, &err);
+    else if (run->fold_error[0] != '\0')
+        (void)snprintf(row.reason, sizeof row.reason, "%.32s: %s", run->round.reason, run->fold_error);
     else
-        (void)snprintf(row.reason, sizeof row.reason, "%s%s%s", run->round.reason, run->fold_error[0] != '\0' ? ": " : "", run->fold_error);
+        (void)snprintf(row.reason, sizeof row.reason, "%s", run->round.reason);
     if (rc != HANSE_OK && !hanse_is_passing(rc)) { /* the sums are not what they should be: keep the model, say so */
         hanse_log(HANSE_LOG_ERROR, "round_unusable run=%s reason=%s", run->row.name, err.text);
         (void)snprintf(row.reason, sizeof row.reason, "the sum is not usable: %.200s", err.text);

@@ -46,7 +46,6 @@ typedef struct hanse_member {
     uint64_t *aux;           /* [aux_words], opened; owned; NULL before, and in masked runs */
     hanse_buf receipt, receipt_sig;
     bool kept;      /* the store says that it was accepted */
-    bool unchecked; /* accepted before a restart: its bytes are checked before they are summed */
     bool verify_again; /* they could not be read: see HANSE_STEP_VERIFY ... */
     unsigned readings; /* ... so often */
 } hanse_member;
@@ -85,7 +84,7 @@ struct hanse_live_run {
     uint64_t again_ms;     /* ... then [wall ms] */
     unsigned again_count;  /* in a row */
     hanse_rc fold_rc;
-    char fold_error[128];  /* why the sum could not be made */
+    char fold_error[220];  /* why the sum could not be made */
     char stop_reason[128]; /* an operator stops the run */
     uint8_t new_root[32]; /* of the model that was folded, until it is published */
     hanse_buf new_digests;

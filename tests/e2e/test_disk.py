@@ -176,8 +176,8 @@ class Disk(consortium.TestCase):
         c.start_nodes()
         self.nothing_lost(c, run_id)
 
-    def accepted_two_of_three(self, **changes):
-        """a and b have their receipts, c has not begun; nobody is there any more."""
+    def accepted_two_of_three(self, stop=True, **changes):
+        """a and b have their receipts, c has not begun and is gone; the service, too, unless it shall not `stop`."""
         c, run_id = self.begun(**changes)
         c.start_nodes()
         wait_for(lambda: c.log_of("coordinator").count("run_answer ") == 3, "the sites")
@@ -187,7 +187,8 @@ class Disk(consortium.TestCase):
             self.logged(c, "coordinator", r"round_open run=toy round=1 ")
         c.nodes["c"].kill()
         self.logged(c, "coordinator", r"contribution_accepted run=toy round=1 site=[ab]", 2)
-        c.service.stop()
+        if stop:
+            c.service.stop()
         return c, run_id
 
     def sent_again(self, c, run_id):
@@ -217,6 +218,18 @@ class Disk(consortium.TestCase):
                 self.serve(c)
                 self.logged(c, "coordinator", r"contribution_not_kept .*spool/.*" if name != "flipped" else r"contribution_not_kept .*")
                 self.sent_again(c, run_id)
+
+    def test_damaged_under_the_service(self):
+        """Masked, one flipped bit would only make another sum: it is noticed before there is one, and the next attempt is good."""
+        c, run_id = self.accepted_two_of_three(stop=False, **dict(MASKED, **LONG))
+        spool = os.path.join(c.home, "spool")
+        name = sorted(n for n in os.listdir(spool) if os.path.getsize(os.path.join(spool, n)) > 8192)[0]
+        flip(os.path.join(spool, name), 8196)
+        c.start_node("c")
+        self.assertIn("/spool/%s is damaged" % name, self.logged(c, "coordinator", r"sum_failed .*")[0])
+        attempts = [r for r in c.finish(run_id, 120)["rounds"] if r["round"] == 1 and r["kind"] == "training"]
+        self.assertEqual([r["state"] for r in attempts], ["void", "published"])
+        self.assertIn("is damaged", attempts[0]["reason"])
 
     def test_unreadable_contribution(self):
         """A bad sector under an acknowledged contribution: it is read a few times more, then its site sends it again."""
