@@ -1,6 +1,7 @@
 #include "hanse/plan.h"
 
 #include "hanse/digest.h"
+#include "hanse/masking.h"
 #include "plan_table.h"
 
 #include <inttypes.h>
@@ -279,6 +280,10 @@ static hanse_rc check_aggregation(const check *c)
         return FAIL(c, "aggregation.clip", "ceiling %g must be floor %g to 256 times that", plan->aggregation.clip_ceiling, plan->aggregation.clip_floor);
     if (plan->aggregation.graph == HANSE_GRAPH_SPARSE && plan->aggregation.profile == HANSE_CONTACTS_CRON)
         return FAIL(c, "aggregation.graph", "sparse needs profile: online");
+    if (plan->rounds.deadline_ms + hanse_masking_unmask_ms(plan) > plan->aggregation.ticket_life_ms)
+        return FAIL(c, "aggregation.ticket_life", "%" PRIu64 " h; a round may take %" PRIu64 " h (rounds.deadline, and its answers %s): it must live longer",
+                    plan->aggregation.ticket_life_ms / 3600000, (plan->rounds.deadline_ms + hanse_masking_unmask_ms(plan)) / 3600000,
+                    plan->aggregation.profile == HANSE_CONTACTS_CRON ? "as long again" : "some minutes");
     if (plan->aggregation.trusted_coordinator && plan->aggregation.collusion > 0)
         return FAIL(c, "aggregation.trusted_coordinator", "true means collusion 0; leave one of them out");
     return HANSE_OK;

@@ -96,7 +96,7 @@ static const hanse_config_field aggregation_fields[] = {
     {.key = "clip", .kind = HANSE_CONFIG_MAP, .fields = clip_fields, .help = "masked: updates are scaled down to fit; the clip of each tensor follows the run between these"},
     {.key = "collusion", .kind = HANSE_CONFIG_UINT, AT(aggregation.collusion), .max = 1023, .value = "0", .unit = "sites", .help = "masked: colluding sites to hold out against; 0: a fifth of the sites, at least 1"},
     {.key = "survivors", .kind = HANSE_CONFIG_UINT, AT(aggregation.survivors_min), .max = 1024, .value = "0", .unit = "sites", .help = "masked: sites that a sum must be made of at least; 0: all but a fifth (all, of three)"},
-    {.key = "ticket_life", .kind = HANSE_CONFIG_DURATION, AT(aggregation.ticket_life_ms), .min = 3600000, .max = 15552000000, .value = "30d", .help = "masked: how long what a site leaves in advance may be used"},
+    {.key = "ticket_life", .kind = HANSE_CONFIG_DURATION, AT(aggregation.ticket_life_ms), .min = 3600000, .max = 15552000000, .value = "30d", .help = "masked: how long what a site leaves in advance may be used; longer than a round with its answers"},
     {.key = "allow_two", .kind = HANSE_CONFIG_BOOL, AT(aggregation.allow_two), .value = "false", .help = "masked: run with two sites, each of which then knows the other's update; both sites' policies must allow it"},
     {.key = "trusted_coordinator", .kind = HANSE_CONFIG_BOOL, AT(aggregation.trusted_coordinator), .value = "false", .help = "masked: assume that no site colludes with the coordinator (collusion 0); every site's policy must allow it"},
     {.key = NULL}};

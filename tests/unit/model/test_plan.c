@@ -54,6 +54,8 @@ static const struct bad {
     {csv_plan, "{privacy: sealed}", "{bits: 7}", "aggregation.bits", "8 to 40"},
     {csv_plan, "{privacy: sealed}", "{bits: 20, precision: 1e-6}", "aggregation.bits", "either bits or precision"},
     {csv_plan, "{privacy: sealed}", "{clip: {floor: 1, ceiling: 300}}", "aggregation.clip", "256"},
+    {csv_plan, "max_sites: 3}\naggregation: {privacy: sealed}",
+     "max_sites: 3, deadline: 16d}\naggregation: {profile: cron}", "aggregation.ticket_life", "it must live longer"},
     {csv_plan, "{privacy: sealed}", "{trusted_coordinator: true, collusion: 1}", "aggregation.trusted_coordinator", "leave one"},
     {csv_plan, "privacy: sealed", "privacy: none", "p.yaml:15: aggregation.privacy:", "one of masked, sealed"},
     {csv_plan, "rate: 0.1", "rate: .nan", "p.yaml:13: train.rate:", "is no finite number"},
