@@ -53,9 +53,9 @@ static void lose_ticket(hanse_live_run *run, size_t member)
 {
     hanse_mask_member *lost = &run->masks->members[member];
 
+    run->masks->tickets_count -= lost->ticket_until_ms > 0;
     lost->ticket_until_ms = 0;
-    if (lost->from_slot <= run->row.next_slot)
-        lost->from_slot = run->row.next_slot + 1;
+    lost->lost_slot = run->row.next_slot;
 }
 
 static void count_enough(hanse_masks *masks, uint64_t now_ms)
@@ -133,7 +133,6 @@ static void drop_expired(hanse_live_run *run, uint64_t now_ms)
         if (masks->members[i].ticket_until_ms == 0 || masks->members[i].ticket_until_ms > now_ms)
             continue;
         lose_ticket(run, i);
-        masks->tickets_count--;
     }
     count_enough(masks, now_ms);
 }
@@ -359,6 +358,14 @@ static hanse_rc check_ticket(hanse_session *session, const hanse_msg_ticket *mes
     return rc != HANSE_OK ? rc : hanse_secagg_verify((*run)->masks->roster, (uint32_t)*member, HANSE_SECAGG_TICKET_LABEL, object, err);
 }
 
+/* The lowest slot that a member can have a ticket for, as far as known; 0: nothing known. */
+static uint64_t lowest_slot(const hanse_live_run *run, const hanse_mask_member *member)
+{
+    const uint64_t next = run->row.next_slot;
+
+    return member->lost_slot == next && member->from_slot <= next ? next + 1 : member->from_slot;
+}
+
 /* A site leaves tickets from the lowest slot on. One that recovered states a new epoch and begins some slots above the run's
  * next: it takes no slot in between, though it may have left a ticket for it before. One whose ticket has expired has no other for
  * that slot. Where too many are so, the slot cannot succeed, and the next that they take is the run's next; so it is where somebody
@@ -372,16 +379,20 @@ static bool skip_slot(hanse_live_run *run)
 
     for (size_t i = 0; i < n; i++) {
         const hanse_mask_member *member = &masks->members[i];
+        const uint64_t from = lowest_slot(run, member);
 
-        if (member->from_slot <= run->row.next_slot + (member->ticket_until_ms > 0 ? 1 : 0)) { /* one more is what follows a ticket of before its epoch */
+        if (from <= run->row.next_slot + (member->ticket_until_ms > 0 ? 1 : 0)) { /* one more is what follows a ticket of before its epoch */
             usable += member->ticket_until_ms > 0;
             continue;
         }
         lacking++;
-        next = member->from_slot < next ? member->from_slot : next;
+        next = from < next ? from : next;
     }
-    for (size_t i = 0; i < n; i++)
-        there += masks->members[i].from_slot > 0 && masks->members[i].from_slot <= next;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t from = lowest_slot(run, &masks->members[i]);
+
+        there += from > 0 && from <= next;
+    }
     if (n - lacking >= masks->params.m && (lacking == 0 || usable >= masks->params.m || there < masks->params.m))
         return false;
     hanse_log(HANSE_LOG_INFO, "slots_skipped run=%s from=%" PRIu64 " to=%" PRIu64 " sites=%zu", run->row.name, run->row.next_slot, next, lacking);
@@ -413,6 +424,7 @@ static void note_ticket(hanse_live_run *run, size_t member, const hanse_secagg_t
             leaver->from_slot = ticket->slot;
     } else if (ticket->expiry_ms <= now_ms) {
         lose_ticket(run, member);
+        count_enough(masks, now_ms);
     } else if (leaver->ticket_until_ms == 0) {
         leaver->ticket_until_ms = ticket->expiry_ms;
         masks->tickets_count++;
@@ -500,7 +512,6 @@ static hanse_rc add_ticket(void *context, const hanse_store_left *row, hanse_err
     if (to->slot != run->row.next_slot || !hanse_live_run_member(run, row->site_id, &member) || run->masks->members[member].ticket_until_ms == 0)
         return HANSE_OK;
     lose_ticket(run, member); /* else the same few would be counted as enough again and again */
-    run->masks->tickets_count--;
     return HANSE_OK;
 }
 
@@ -762,10 +773,16 @@ void hanse_masks_tick(hanse_live_run *run, uint64_t now_ms)
         masks->asked_dead = true;
         hanse_voids_ask(run, masks->spec.slot);
     }
-    if (now_ms >= masks->spec.unmask_deadline_ms + hanse_masking_unmask_ms(run->plan))
-        hanse_live_run_folded(run, HANSE_FAIL(&err, event.rc, "%" PRIu32 " of %zu sites helped to unmask, %" PRIu32 " are needed",
-                                              hanse_secagg_round_answers(masks->round), run->roster.sites_count, masks->params.t),
+    if (now_ms >= masks->spec.unmask_deadline_ms + hanse_masking_unmask_ms(run->plan)) {
+        const bool signing = run->plan->aggregation.profile == HANSE_CONTACTS_ONLINE && !masks->certified;
+        size_t count = hanse_secagg_round_answers(masks->round);
+
+        if (signing)
+            (void)hanse_secagg_round_cutsigs(masks->round, &count);
+        hanse_live_run_folded(run, HANSE_FAIL(&err, event.rc, "%zu of %zu sites %s, %" PRIu32 " are needed", count, run->roster.sites_count,
+                                              signing ? "signed the cut" : "helped to unmask", masks->params.t),
                               NULL, NULL, 0, &err);
+    }
 }
 
 uint64_t hanse_masks_due(const hanse_live_run *run, uint64_t now_ms)

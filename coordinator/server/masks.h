@@ -15,6 +15,7 @@ typedef struct hanse_mask_member {
     hanse_buf epoch, epoch_sig; /* its newest statement; empty: none */
     bool told;                  /* it was sent the list of epochs as it is now */
     uint64_t ticket_until_ms;   /* expiry of its ticket for the run's next slot; 0: none that is of use */
+    uint64_t lost_slot;         /* its ticket for this slot is of no use, and it has no other; a new epoch changes nothing in that */
     uint64_t from_slot;         /* the lowest slot it can have a ticket for, as far as known: of one under its newest epoch, or
                                  * above one that has expired or was refused; 0: nothing known */
     hanse_allowance asks;       /* how often it may be shown the round */
