@@ -4,12 +4,14 @@
 #include "hanse/config.h"
 #include "hanse/model_root.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#define NOT_PUBLISHED "%s is not the model that was published; put a backup in its place"
 #define POLL_MS 50
 #define STOP_WAIT_MS 30000
 
@@ -85,7 +87,8 @@ static hanse_rc follow_round(hanse_cli *cli, hanse_store *store, const hanse_sto
             rc = HANSE_FAIL(err, HANSE_E_FAILED, "the run is %s%s%s", hanse_store_run_state_name(now.state), now.reason[0] == '\0' ? "" : ": ",
                             now.reason);
         if (rc == HANSE_OK && !over && wait_ms > 0 && (hanse_clock_mono_us() - start_us) / 1000 >= wait_ms)
-            rc = HANSE_FAIL(err, HANSE_E_LATE, "--wait is over; the round goes on in the service");
+            rc = found && round.slot >= slot ? HANSE_FAIL(err, HANSE_E_LATE, "--wait is over; the round goes on in the service")
+                                             : HANSE_FAIL(err, HANSE_E_LATE, "--wait is over, and no round has opened: `log RUN` says who takes part");
         hanse_store_round_clear(&round);
         hanse_store_run_clear(&now);
         if (over)
@@ -117,6 +120,19 @@ static hanse_rc serve_round(hanse_cli *cli, hanse_store *store, const hanse_stor
     return rc;
 }
 
+static hanse_rc check_newest_model(const char *dir, const hanse_store_run *run, hanse_err *err)
+{
+    hanse_path path;
+    uint8_t root[32];
+    hanse_rc rc = hanse_store_model_path(path, dir, run->run_id, run->model_round, err);
+
+    if (rc == HANSE_OK)
+        rc = hanse_model_root_of_file(root, NULL, path, err);
+    if (rc == HANSE_OK && memcmp(root, run->model_root, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, NOT_PUBLISHED, path);
+    return rc;
+}
+
 hanse_rc hanse_command_round(hanse_cli *cli, hanse_err *err)
 {
     const char *wait = hanse_cli_value(cli, "wait");
@@ -141,6 +157,8 @@ hanse_rc hanse_command_round(hanse_cli *cli, hanse_err *err)
         rc = hanse_store_round_current(store, run.run_id, &open, &found, err);
     if (rc == HANSE_OK)
         rc = service_runs(cli->dir, &running, err);
+    if (rc == HANSE_OK && running && !found) /* else the service could not load the run, and the round that is waited for would never open */
+        rc = check_newest_model(cli->dir, &run, err);
     if (rc == HANSE_OK) {
         slot = found ? open.slot : run.next_slot;
         hanse_cli_progress(cli, found ? "going on with round %" PRIu64 : "next round; done so far: %" PRIu64, found ? open.round : run.rounds_done);
@@ -244,7 +262,7 @@ static hanse_rc copy_checked(const char *from, const char *to, const uint8_t wan
     if (rc == HANSE_OK)
         rc = hanse_model_root_of_file(root, NULL, temp, err);
     if (rc == HANSE_OK && memcmp(root, want, 32) != 0)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is not the model that was published; put a backup in its place", from);
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, NOT_PUBLISHED, from);
     if (rc == HANSE_OK)
         rc = hanse_file_commit(&out, temp, to, err);
     else
@@ -279,6 +297,8 @@ hanse_rc hanse_command_export(hanse_cli *cli, hanse_err *err)
         rc = published_root(store, &run, number, root, err);
     if (rc == HANSE_OK)
         rc = hanse_store_model_path(path, cli->dir, run.run_id, number, err);
+    if (rc == HANSE_OK && number != run.best_round && number != run.model_round && access(path, F_OK) != 0 && errno == ENOENT)
+        rc = HANSE_FAIL(err, HANSE_E_NOTFOUND, "the model after round %" PRIu64 " is not kept any more: only the initial, the best and the newest ten are", number);
     if (rc == HANSE_OK)
         rc = copy_checked(path, output, root, err);
     if (rc == HANSE_OK) {

@@ -70,7 +70,7 @@ static hanse_rc check_n(uint32_t n, const hanse_secagg_policy *policy, hanse_err
     if (n > HANSE_SECAGG_SITES_MAX)
         return HANSE_FAIL(err, HANSE_E_USAGE, "%u sites, at most %d", n, HANSE_SECAGG_SITES_MAX);
     if (n < 2 || (n == 2 && !policy->allow_two))
-        return HANSE_SECAGG_FAIL(err, COHORT, "%u sites: secure aggregation needs 3 (2 only where both sites' policies allow it)", n);
+        return HANSE_SECAGG_FAIL(err, COHORT, "%u sites: secure aggregation needs 3 (2 only with aggregation.allow_two in the plan and policy.allow_two at both sites)", n);
     return HANSE_OK;
 }
 

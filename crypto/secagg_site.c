@@ -287,7 +287,7 @@ static hanse_rc check_part(const hanse_secagg_site *site, const secagg_view *vie
         scaled |= spec->segments[i].scaled != 0;
     if (scaled && (event->weight == 0 || event->weight > spec->weight_total
                    || (unsigned __int128)event->weight * 1000000 > (unsigned __int128)spec->weight_total * site->config->share_max_ppm))
-        return HANSE_SECAGG_FAIL(err, RANGE, "%llu samples of a total of %llu: none, or more than this site's policy allows",
+        return HANSE_SECAGG_FAIL(err, RANGE, "%llu samples of a total of %llu: none, or a greater share than policy.share_max",
                                  (unsigned long long)event->weight, (unsigned long long)spec->weight_total);
     return HANSE_OK;
 }

@@ -127,14 +127,14 @@ hanse_rc hanse_site_policy_check(const hanse_site_policy *policy, const hanse_si
         return HANSE_E_POLICY;
     if (!consent->has_roster || memcmp(consent->roster_hash, offer->offer.roster_hash, 32) != 0) {
         hanse_hex_encode(hex, offer->offer.roster_hash, 32);
-        return HANSE_FAIL(err, HANSE_E_POLICY, "%s: compare `hanse-node roster`, then `hanse-node accept roster %s`",
+        return HANSE_FAIL(err, HANSE_E_POLICY, "%s: compare `hanse-node roster --dir DIR`, then `hanse-node accept roster %s --dir DIR`",
                           consent->has_roster ? "another roster than the accepted one" : "roster not accepted", hex);
     }
     for (size_t i = 0; i < policy->plans_count && !agreed; i++)
         agreed = memcmp(policy->plans[i], offer->offer.plan_hash, 32) == 0;
     if (!agreed) {
         hanse_hex_encode(hex, offer->offer.plan_hash, 32);
-        return HANSE_FAIL(err, HANSE_E_POLICY, "plan not accepted for this run: read plans/ in DIR, then `hanse-node accept plan %s`", hex);
+        return HANSE_FAIL(err, HANSE_E_POLICY, "plan not accepted for this run: read plans/ in DIR, then `hanse-node accept plan %s --dir DIR`", hex);
     }
     return HANSE_OK;
 }
