@@ -149,6 +149,20 @@ class Run(consortium.TestCase):
         c.finish(run_id)
         self.assertNotEqual(c.export(run_id).data, first.data)
 
+    def test_old_models(self):
+        c = self.consortium(["a"])
+        run_id, _, _ = c.train(plan_text(rounds__count=13))
+        kept = [n for n in range(14) if os.path.exists(os.path.join(c.home, "models", run_id, "%d.safetensors" % n))]
+        self.assertLess(len(kept), 14)
+        for number in range(14):
+            if number in kept:
+                c.export(run_id, "--round", str(number))
+            else:
+                refused = c.coordinator("export", run_id, "--round", str(number), "-o", c.path("old"), code=consortium.INVALID)
+                self.assertIn("the model after round %d is not kept any more" % number, refused.err)
+        os.remove(os.path.join(c.home, "models", run_id, "13.safetensors"))  # that one should be there
+        c.coordinator("export", run_id, "--round", "13", "-o", c.path("lost"), code=consortium.LOCAL)
+
     def test_submit_once(self):
         c = self.consortium(["a"])
         first = c.submit(plan_text(), "--token", "t1")
