@@ -27,8 +27,8 @@ static hanse_rc load_seal_key(hanse_live_run *run, hanse_err *err)
 
     if (rc == HANSE_OK)
         rc = hanse_file_read(&key, path, 32, err);
-    if (rc == HANSE_OK && key.len != 32)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s: %zu bytes, want 32", path, key.len);
+    if (rc == HANSE_E_NOTFOUND || (rc == HANSE_OK && key.len != 32))
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is missing or damaged: put a backup in its place", path);
     if (rc == HANSE_OK) {
         memcpy(run->seal_key, key.data, 32);
         rc = hanse_x25519_public(public_key, run->seal_key, err);

@@ -242,8 +242,8 @@ static hanse_rc take_requests(hanse_server *server, hanse_err *err)
             hanse_live_run_stop(run, "stopped by the operator");
         else if (run != NULL && !run->round_open)
             run->requested = true;
-        if (run != NULL && run->row.state == HANSE_STORE_RUN_OPEN && !run->round_open)
-            continue; /* opening the round, or the end of the run, settles the request in one transaction */
+        if (run == NULL || (run->row.state == HANSE_STORE_RUN_OPEN && !run->round_open))
+            continue; /* opening the round, or the end of the run, settles the request in one transaction; one that is not loaded is to be mended */
         rc = hanse_store_request_done(server->store, requests[i].id, err);
     }
     hanse_free(requests);
