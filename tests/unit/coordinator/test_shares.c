@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { SITES = 240, ABSENT = 7 }; /* too many for one block */
+enum { SITES = 226, ABSENT = 7 }; /* too many for one block */
 
 static world w;
 static hanse_server server;
