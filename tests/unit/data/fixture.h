@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "node/data/dataset.h"
+#include "tests/support/real_data.h"
 
 static char fixture_dir[64];
 
@@ -63,21 +64,6 @@ static inline void assert_says(const char *name, const hanse_err *err, const cha
 {
     if (strstr(err->text, part) == NULL)
         fail_msg("%s: '%s' lacks '%s'", name, err->text, part);
-}
-
-/* Real data below HANSE_DATA_DIR; skips the test without it, but not in CI. */
-static inline const char *fixture_real(char out[512], const char *name)
-{
-    const char *dir = getenv("HANSE_DATA_DIR"), *ci = getenv("CI");
-
-    snprintf(out, 512, "%s/%s", dir != NULL ? dir : "", name);
-    if (dir != NULL && access(out, R_OK) == 0)
-        return out;
-    if (ci != NULL && strcmp(ci, "true") == 0)
-        fail_msg("HANSE_DATA_DIR/%s is missing", name);
-    printf("skipped: no HANSE_DATA_DIR/%s\n", name);
-    skip();
-    return NULL;
 }
 
 static inline hanse_feature numeric(const char *name, double low, double high, hanse_missing missing)

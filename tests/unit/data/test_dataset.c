@@ -241,7 +241,7 @@ static void heart(void **state)
     char path[512], split[512], name[128];
 
     (void)state;
-    fixture_real(split, "heart-disease/split.csv");
+    real_data(split, "heart-disease/split.csv");
     for (size_t i = 0; i < 4; i++) {
         hanse_source_file file = {0};
         hanse_source source = {.files = &file, .files_count = 1, .split_path = split};
@@ -249,7 +249,7 @@ static void heart(void **state)
         hanse_err err = {0};
 
         snprintf(name, sizeof name, "heart-disease/%s", sites[i].file);
-        file.path = fixture_real(path, name);
+        file.path = real_data(path, name);
         if (hanse_dataset_load(&d, heart_plan(), &source, &err) != HANSE_OK)
             fail_msg("%s", err.text);
         assert_int_equal(d->dim, HEART_DIM);

@@ -119,10 +119,10 @@ static void mnist(void **state)
 {
     char pictures[512], labels[512], test_pictures[512], test_labels[512];
     hanse_source_file files[2] = {
-        {.path = fixture_real(pictures, "mnist/train-images-idx3-ubyte.gz"),
-         .labels = fixture_real(labels, "mnist/train-labels-idx1-ubyte.gz"), .part = HANSE_PART_TRAIN},
-        {.path = fixture_real(test_pictures, "mnist/t10k-images-idx3-ubyte.gz"),
-         .labels = fixture_real(test_labels, "mnist/t10k-labels-idx1-ubyte.gz"), .part = HANSE_PART_TEST}};
+        {.path = real_data(pictures, "mnist/train-images-idx3-ubyte.gz"),
+         .labels = real_data(labels, "mnist/train-labels-idx1-ubyte.gz"), .part = HANSE_PART_TRAIN},
+        {.path = real_data(test_pictures, "mnist/t10k-images-idx3-ubyte.gz"),
+         .labels = real_data(test_labels, "mnist/t10k-labels-idx1-ubyte.gz"), .part = HANSE_PART_TEST}};
     hanse_source source = {.files = files, .files_count = 2};
     hanse_dataset *d = NULL;
     hanse_err err = {0};
