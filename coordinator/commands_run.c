@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NOT_PUBLISHED "%s is not the model that was published; put a backup in its place"
 #define POLL_MS 50
 #define STOP_WAIT_MS 30000
 
@@ -62,6 +61,17 @@ static hanse_rc report_round(hanse_cli *cli, const hanse_store_round *round, han
     hanse_cli_print(cli, "round %" PRIu64 " %s\n", round->round, state);
     cli->data = json_pack("{s:I, s:s}", "round", (json_int_t)round->round, "state", state);
     return HANSE_OK;
+}
+
+/* `file` is `model` itself or a copy of it. */
+static hanse_rc check_published(const char *file, const char *model, const uint8_t want[32], hanse_err *err)
+{
+    uint8_t root[32];
+    hanse_rc rc = hanse_model_root_of_file(root, NULL, file, err);
+
+    if (rc == HANSE_OK && memcmp(root, want, 32) != 0)
+        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, "%s is not the model that was published; put a backup in its place", model);
+    return rc;
 }
 
 /* A service runs: ask it for the round in slot `slot` or a later one, and follow that round to its end. */
@@ -123,14 +133,9 @@ static hanse_rc serve_round(hanse_cli *cli, hanse_store *store, const hanse_stor
 static hanse_rc check_newest_model(const char *dir, const hanse_store_run *run, hanse_err *err)
 {
     hanse_path path;
-    uint8_t root[32];
     hanse_rc rc = hanse_store_model_path(path, dir, run->run_id, run->model_round, err);
 
-    if (rc == HANSE_OK)
-        rc = hanse_model_root_of_file(root, NULL, path, err);
-    if (rc == HANSE_OK && memcmp(root, run->model_root, 32) != 0)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, NOT_PUBLISHED, path);
-    return rc;
+    return rc == HANSE_OK ? check_published(path, path, run->model_root, err) : rc;
 }
 
 hanse_rc hanse_command_round(hanse_cli *cli, hanse_err *err)
@@ -245,7 +250,7 @@ static hanse_rc published_root(hanse_store *store, const hanse_store_run *run, u
 static hanse_rc copy_checked(const char *from, const char *to, const uint8_t want[32], hanse_err *err)
 {
     hanse_path temp = "";
-    uint8_t root[32], *chunk = hanse_calloc(1, HANSE_MODEL_CHUNK);
+    uint8_t *chunk = hanse_calloc(1, HANSE_MODEL_CHUNK);
     uint64_t offset = 0;
     ssize_t got = 0;
     int in = open(from, O_RDONLY | O_CLOEXEC), out = -1;
@@ -260,9 +265,7 @@ static hanse_rc copy_checked(const char *from, const char *to, const uint8_t wan
     if (rc == HANSE_OK && got < 0)
         rc = HANSE_FAIL_ERRNO(err, "cannot read %s", from);
     if (rc == HANSE_OK)
-        rc = hanse_model_root_of_file(root, NULL, temp, err);
-    if (rc == HANSE_OK && memcmp(root, want, 32) != 0)
-        rc = HANSE_FAIL(err, HANSE_E_CORRUPT, NOT_PUBLISHED, from);
+        rc = check_published(temp, from, want, err);
     if (rc == HANSE_OK)
         rc = hanse_file_commit(&out, temp, to, err);
     else
